@@ -1,9 +1,33 @@
-//! Data that is too much for the state store: log events and metric points.
+//! Data that is too much for the state store: log events, metric points and blobs.
+//!
+//! Each has an append-only store of its own. What a call has acknowledged survives a kill of the process; a loss of
+//! power may cost the last seconds of logs and metrics, never of blobs.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use pileus_core::Timestamp;
+use pileus_core::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::MachineError;
+
+/// The three stores.
+#[derive(Clone)]
+pub struct Bulk {
+    pub logs: Arc<dyn LogStore>,
+    pub metrics: Arc<dyn MetricStore>,
+    pub blobs: Arc<dyn BlobStore>,
+}
+
+/// A log stream of CloudWatch Logs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogStreamId {
+    pub scope: Scope,
+    pub group: String,
+    pub stream: String,
+}
 
 /// One event of a log stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,8 +37,62 @@ pub struct LogEvent {
     pub message: String,
 }
 
-/// A place in a log stream, in order of ingestion.
+/// A place in a log stream, in order of ingestion: 0 is the first event ever written.
 pub type LogPosition = u64;
+
+/// What is known of a stream without reading it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStreamSummary {
+    pub first_event: Option<Timestamp>,
+    pub last_event: Option<Timestamp>,
+    pub last_ingestion: Option<Timestamp>,
+    pub stored_bytes: u64,
+    /// The position after the last event.
+    pub end: LogPosition,
+    /// The source offset given with the last batch.
+    pub source_offset: Option<u64>,
+}
+
+pub trait LogStore: Send + Sync {
+    /// Appends events, all or none. `source_offset` is remembered with the batch (see [`LogStreamSummary`]), so that
+    /// a forwarder can go on exactly where it was.
+    ///
+    /// # Errors
+    /// The events could not be written.
+    fn append(
+        &self,
+        stream: &LogStreamId,
+        events: &[LogEvent],
+        source_offset: Option<u64>,
+    ) -> Result<(), MachineError>;
+
+    /// Up to `limit` events from position `from` on, oldest first, with their positions. Unknown streams are empty.
+    ///
+    /// # Errors
+    /// The stream could not be read.
+    fn read(
+        &self,
+        stream: &LogStreamId,
+        from: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<(LogPosition, LogEvent)>, MachineError>;
+
+    /// # Errors
+    /// The stream could not be read.
+    fn summary(&self, stream: &LogStreamId) -> Result<LogStreamSummary, MachineError>;
+
+    /// Drops whole segments whose events are all older than `before`.
+    ///
+    /// # Errors
+    /// They could not be removed.
+    fn expire(&self, stream: &LogStreamId, before: Timestamp) -> Result<(), MachineError>;
+
+    /// Forgets a stream.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    fn delete(&self, stream: &LogStreamId) -> Result<(), MachineError>;
+}
 
 /// What a metric is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,4 +113,81 @@ pub struct MetricPoint {
     pub max: f64,
     /// Values and how often each was seen, for percentiles; empty where only the figures above are known.
     pub values: Vec<(f64, f64)>,
+}
+
+impl MetricPoint {
+    /// One sample.
+    pub fn sample(at: Timestamp, value: f64) -> Self {
+        Self { at, count: 1.0, sum: value, min: value, max: value, values: vec![(value, 1.0)] }
+    }
+
+    /// Adds the samples of another point; its time does not matter.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        for &(value, count) in &other.values {
+            match self.values.binary_search_by(|(known, _)| known.total_cmp(&value)) {
+                Ok(index) => self.values[index].1 += count,
+                Err(index) => self.values.insert(index, (value, count)),
+            }
+        }
+    }
+}
+
+pub trait MetricStore: Send + Sync {
+    /// Adds points; one whose start is there already is merged with it.
+    ///
+    /// # Errors
+    /// They could not be written.
+    fn put(&self, scope: &Scope, points: &[(MetricKey, MetricPoint)]) -> Result<(), MachineError>;
+
+    /// The points that start in `from..to`, in order of time, at the resolution that is kept for their age.
+    fn read(&self, scope: &Scope, key: &MetricKey, from: Timestamp, to: Timestamp) -> Vec<MetricPoint>;
+
+    /// The metrics of a scope that have points, in order.
+    fn list(&self, scope: &Scope) -> Vec<MetricKey>;
+}
+
+/// Content-addressed files. Digests are `sha256:<64 hex>`.
+pub trait BlobStore: Send + Sync {
+    /// Where the blob is, or would be. Its content is that of its digest: it is written elsewhere, verified and renamed.
+    ///
+    /// # Errors
+    /// The text is not a digest.
+    fn path(&self, digest: &str) -> Result<PathBuf, MachineError>;
+
+    /// The size of a blob that is there.
+    fn size(&self, digest: &str) -> Option<u64>;
+
+    /// Stores what `content` yields if it has this digest.
+    ///
+    /// # Errors
+    /// The content has another digest, is larger than `limit` bytes, or could not be written.
+    fn put(&self, digest: &str, content: &mut dyn Read, limit: u64) -> Result<u64, MachineError>;
+
+    /// Begins or continues an upload of this id at `offset`; returns the new length.
+    ///
+    /// # Errors
+    /// `offset` is not the present length of the upload, or the bytes could not be written.
+    fn upload(&self, id: &str, offset: u64, content: &mut dyn Read, limit: u64) -> Result<u64, MachineError>;
+
+    /// Makes a blob of an upload if it has this digest; returns its size. The upload ends in either case.
+    ///
+    /// # Errors
+    /// The upload is unknown or has another digest.
+    fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError>;
+
+    /// Removes the blob. Unknown ones are no error.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    fn delete(&self, digest: &str) -> Result<(), MachineError>;
+
+    /// Every blob that is there, with its size: for garbage collection.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    fn list(&self) -> Result<Vec<(String, u64)>, MachineError>;
 }

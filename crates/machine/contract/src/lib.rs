@@ -10,7 +10,10 @@ pub mod containers;
 pub mod fabric;
 pub mod proxy;
 
-pub use bulk::{LogEvent, LogPosition, MetricKey, MetricPoint};
+pub use bulk::{
+    BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, MetricKey, MetricPoint,
+    MetricStore,
+};
 pub use containers::{ContainerSpec, Containers, TaskEvent, TaskSpec, TaskState};
 pub use fabric::{Fabric, FabricSpec};
 pub use proxy::{Proxy, ProxyEvent, ProxySpec};
