@@ -1,0 +1,125 @@
+//! The file: one redb table of rows, `(table, scope, key)` to JSON, and one of facts about the file itself.
+
+use std::path::{Path, PathBuf};
+
+use pileus_core::Scope;
+use pileus_state::{Change, ChangeSet, State, Tables};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+/// The version of the on-disk format that this build writes.
+pub const FORMAT: u32 = 1;
+
+const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
+/// Keys are kind, partition, account, region and key, each ended by a zero byte (none of them contains one).
+const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("rows");
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "cannot open the state in {path}: {source}. Another engine may be using it: `pileus stop` ends that one."
+    )]
+    Open { path: PathBuf, source: Box<redb::DatabaseError> },
+    #[error(
+        "the state in {path} has format {found}, which is newer than the format {FORMAT} of this version of \
+         pileus. Use the newer pileus, or move the file away to start afresh."
+    )]
+    Newer { path: PathBuf, found: u32 },
+    #[error("the state in {path} holds a row that this version of pileus cannot read ({key}): {cause}")]
+    Row { path: PathBuf, key: String, cause: String },
+    #[error("a record of {kind} cannot be written as JSON: {source}")]
+    Encode { kind: &'static str, source: serde_json::Error },
+    #[error("cannot read or write the state: {0}. Is the disk full?")]
+    Disk(Box<redb::Error>),
+}
+
+fn disk(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Disk(Box::new(error.into()))
+}
+
+pub(crate) struct Disk {
+    database: Database,
+    path: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let database = Database::create(&path)
+            .map_err(|source| StoreError::Open { path: path.clone(), source: Box::new(source) })?;
+        let disk_file = Self { database, path };
+        disk_file.check_format()?;
+        Ok(disk_file)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let write = self.database.begin_write().map_err(disk)?;
+        {
+            let mut meta = write.open_table(META).map_err(disk)?;
+            let found = meta.get("format").map_err(disk)?.map_or(FORMAT, |format| format.value());
+            if found > FORMAT {
+                return Err(StoreError::Newer { path: self.path.clone(), found });
+            }
+            meta.insert("format", FORMAT).map_err(disk)?;
+            write.open_table(ROWS).map_err(disk)?;
+        }
+        write.commit().map_err(disk)
+    }
+
+    /// Every row, as one change-set on the empty state.
+    pub(crate) fn load(&self, tables: &Tables) -> Result<State, StoreError> {
+        let read = self.database.begin_read().map_err(disk)?;
+        let rows = read.open_table(ROWS).map_err(disk)?;
+        let mut loaded = ChangeSet::default();
+        for row in rows.iter().map_err(disk)? {
+            let (key, bytes) = row.map_err(disk)?;
+            let change = decode_row(tables, key.value(), bytes.value()).map_err(|cause| StoreError::Row {
+                path: self.path.clone(),
+                key: key.value().replace('\0', " "),
+                cause,
+            })?;
+            loaded.changes.push(change);
+        }
+        Ok(State::default().with(&loaded))
+    }
+
+    /// Commits encoded rows in one transaction; durable when it returns.
+    pub(crate) fn commit(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let write = self.database.begin_write().map_err(disk)?;
+        {
+            let mut table = write.open_table(ROWS).map_err(disk)?;
+            for (key, value) in rows {
+                match value {
+                    Some(bytes) => table.insert(key.as_str(), bytes.as_slice()).map_err(disk)?,
+                    None => table.remove(key.as_str()).map_err(disk)?,
+                };
+            }
+        }
+        write.commit().map_err(disk)
+    }
+}
+
+/// A row's key and what to put there; `None` deletes it.
+pub(crate) type Row = (String, Option<Vec<u8>>);
+
+/// The durable part of a change-set.
+pub(crate) fn encode(tables: &Tables, changes: &ChangeSet) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::with_capacity(changes.changes.len());
+    for change in &changes.changes {
+        let encoded =
+            change.encode(tables).map_err(|source| StoreError::Encode { kind: change.kind, source })?;
+        let Some(value) = encoded else { continue };
+        let Scope { partition, account, region } = &change.scope;
+        rows.push((format!("{}\0{partition}\0{account}\0{region}\0{}", change.kind, change.key), value));
+    }
+    Ok(rows)
+}
+
+fn decode_row(tables: &Tables, row: &str, bytes: &[u8]) -> Result<Change, String> {
+    let mut parts = row.splitn(5, '\0');
+    let mut part = || parts.next().ok_or("its key is not of five parts");
+    let kind = part()?;
+    let kind = tables.kind(kind).ok_or_else(|| format!("there is no table {kind}"))?;
+    let scope = Scope { partition: part()?.into(), account: part()?.into(), region: part()?.into() };
+    let key = part()?.to_owned();
+    Change::decode(tables, kind, scope, key, bytes).map_err(|error| error.to_string())
+}
