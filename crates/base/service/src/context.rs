@@ -23,6 +23,8 @@ pub struct Context<'a, 's> {
     pub caller: &'a Caller,
     pub now: Timestamp,
     pub ids: &'a mut IdGen,
+    /// Fills the bytes with randomness fit for secrets: the operating system's, where `ids` may be replayed.
+    pub entropy: &'a dyn Fn(&mut [u8]),
     /// The host and port by which the client reached the engine, for URLs that lead back to it.
     pub endpoint: &'a str,
 }

@@ -24,6 +24,11 @@ impl<'a> Tx<'a> {
         &self.scope
     }
 
+    /// The state that this transaction began with, without its own writes: for controllers, which look across scopes.
+    pub fn base(&self) -> &'a State {
+        self.base
+    }
+
     /// Runs `f` in another scope: IAM's global one, or another account's.
     pub fn within<T>(&mut self, scope: Scope, f: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.scope, scope);

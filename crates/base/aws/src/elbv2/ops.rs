@@ -83,6 +83,14 @@ impl Operation for DeregisterTargets {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DEREGISTER_TARGETS;
 }
 
+pub struct DescribeCapacityReservation;
+
+impl Operation for DescribeCapacityReservation {
+    type Input = super::DescribeCapacityReservationInput;
+    type Output = super::DescribeCapacityReservationOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_CAPACITY_RESERVATION;
+}
+
 pub struct DescribeListenerAttributes;
 
 impl Operation for DescribeListenerAttributes {
@@ -480,6 +488,21 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TargetGroupNotFoundException", code: "TargetGroupNotFound", status: 400 },
             ErrorSchema { shape: "InvalidTargetException", code: "InvalidTarget", status: 400 },
         ],
+    };
+
+    pub(crate) static DESCRIBE_CAPACITY_RESERVATION: OperationSchema = OperationSchema {
+        name: "DescribeCapacityReservation",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_CAPACITY_RESERVATION_INPUT,
+        output: &super::super::schema::DESCRIBE_CAPACITY_RESERVATION_OUTPUT,
+        result_wrapper: "DescribeCapacityReservationResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema {
+            shape: "LoadBalancerNotFoundException",
+            code: "LoadBalancerNotFound",
+            status: 400,
+        }],
     };
 
     pub(crate) static DESCRIBE_LISTENER_ATTRIBUTES: OperationSchema = OperationSchema {

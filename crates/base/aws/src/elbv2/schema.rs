@@ -193,6 +193,9 @@ static TARGET_HEALTH_DESCRIPTIONS: Shape =
 
 static TARGET_TYPE_ENUM: Shape = Shape::String(&StringShape::one_of(&["instance", "ip", "lambda", "alb"]));
 
+static ZONAL_CAPACITY_RESERVATION_STATES: Shape =
+    Shape::list(&Shape::Structure(&ZONAL_CAPACITY_RESERVATION_STATE), "member");
+
 pub(crate) static ACTION: StructureSchema = StructureSchema {
     name: "Action",
     members: &[
@@ -244,6 +247,11 @@ pub(crate) static AVAILABILITY_ZONE: StructureSchema = StructureSchema {
         MemberSchema::new("LoadBalancerAddresses", &LOAD_BALANCER_ADDRESSES),
         MemberSchema::new("SourceNatIpv6Prefixes", &SOURCE_NAT_IPV6_PREFIXES),
     ],
+};
+
+pub(crate) static CAPACITY_RESERVATION_STATUS: StructureSchema = StructureSchema {
+    name: "CapacityReservationStatus",
+    members: &[MemberSchema::new("Code", &Shape::STRING), MemberSchema::new("Reason", &Shape::STRING)],
 };
 
 pub(crate) static CERTIFICATE: StructureSchema = StructureSchema {
@@ -380,6 +388,21 @@ pub(crate) static DEREGISTER_TARGETS_INPUT: StructureSchema = StructureSchema {
 
 pub(crate) static DEREGISTER_TARGETS_OUTPUT: StructureSchema =
     StructureSchema { name: "DeregisterTargetsOutput", members: &[] };
+
+pub(crate) static DESCRIBE_CAPACITY_RESERVATION_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeCapacityReservationInput",
+    members: &[MemberSchema::new("LoadBalancerArn", &Shape::STRING).required()],
+};
+
+pub(crate) static DESCRIBE_CAPACITY_RESERVATION_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeCapacityReservationOutput",
+    members: &[
+        MemberSchema::new("LastModifiedTime", &Shape::Timestamp),
+        MemberSchema::new("DecreaseRequestsRemaining", &Shape::INTEGER),
+        MemberSchema::new("MinimumLoadBalancerCapacity", &Shape::Structure(&MINIMUM_LOAD_BALANCER_CAPACITY)),
+        MemberSchema::new("CapacityReservationState", &ZONAL_CAPACITY_RESERVATION_STATES),
+    ],
+};
 
 pub(crate) static DESCRIBE_LISTENER_ATTRIBUTES_INPUT: StructureSchema = StructureSchema {
     name: "DescribeListenerAttributesInput",
@@ -614,6 +637,11 @@ pub(crate) static LOAD_BALANCER_STATE: StructureSchema = StructureSchema {
 pub(crate) static MATCHER: StructureSchema = StructureSchema {
     name: "Matcher",
     members: &[MemberSchema::new("HttpCode", &Shape::STRING), MemberSchema::new("GrpcCode", &Shape::STRING)],
+};
+
+pub(crate) static MINIMUM_LOAD_BALANCER_CAPACITY: StructureSchema = StructureSchema {
+    name: "MinimumLoadBalancerCapacity",
+    members: &[MemberSchema::new("CapacityUnits", &Shape::INTEGER)],
 };
 
 pub(crate) static MODIFY_LISTENER_INPUT: StructureSchema = StructureSchema {
@@ -906,4 +934,13 @@ pub(crate) static TARGET_HEALTH_DESCRIPTION: StructureSchema = StructureSchema {
 pub(crate) static URL_REWRITE_CONFIG: StructureSchema = StructureSchema {
     name: "UrlRewriteConfig",
     members: &[MemberSchema::new("Rewrites", &REWRITE_CONFIG_LIST)],
+};
+
+pub(crate) static ZONAL_CAPACITY_RESERVATION_STATE: StructureSchema = StructureSchema {
+    name: "ZonalCapacityReservationState",
+    members: &[
+        MemberSchema::new("State", &Shape::Structure(&CAPACITY_RESERVATION_STATUS)),
+        MemberSchema::new("AvailabilityZone", &Shape::STRING),
+        MemberSchema::new("EffectiveCapacityUnits", &Shape::DOUBLE),
+    ],
 };

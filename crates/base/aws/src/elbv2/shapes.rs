@@ -40,6 +40,10 @@ pileus_model::structure! {
         load_balancer_addresses: Option<Vec<LoadBalancerAddress>> = "LoadBalancerAddresses",
         source_nat_ipv6_prefixes: Option<Vec<String>> = "SourceNatIpv6Prefixes",
     }
+    CapacityReservationStatus = schema::CAPACITY_RESERVATION_STATUS {
+        code: Option<String> = "Code",
+        reason: Option<String> = "Reason",
+    }
     Certificate = schema::CERTIFICATE {
         certificate_arn: Option<String> = "CertificateArn",
         is_default: Option<bool> = "IsDefault",
@@ -122,6 +126,15 @@ pileus_model::structure! {
         targets: Vec<TargetDescription> = "Targets",
     }
     DeregisterTargetsOutput = schema::DEREGISTER_TARGETS_OUTPUT {}
+    DescribeCapacityReservationInput = schema::DESCRIBE_CAPACITY_RESERVATION_INPUT {
+        load_balancer_arn: String = "LoadBalancerArn",
+    }
+    DescribeCapacityReservationOutput = schema::DESCRIBE_CAPACITY_RESERVATION_OUTPUT {
+        last_modified_time: Option<Timestamp> = "LastModifiedTime",
+        decrease_requests_remaining: Option<i64> = "DecreaseRequestsRemaining",
+        minimum_load_balancer_capacity: Option<MinimumLoadBalancerCapacity> = "MinimumLoadBalancerCapacity",
+        capacity_reservation_state: Option<Vec<ZonalCapacityReservationState>> = "CapacityReservationState",
+    }
     DescribeListenerAttributesInput = schema::DESCRIBE_LISTENER_ATTRIBUTES_INPUT {
         listener_arn: String = "ListenerArn",
     }
@@ -269,6 +282,9 @@ pileus_model::structure! {
     Matcher = schema::MATCHER {
         http_code: Option<String> = "HttpCode",
         grpc_code: Option<String> = "GrpcCode",
+    }
+    MinimumLoadBalancerCapacity = schema::MINIMUM_LOAD_BALANCER_CAPACITY {
+        capacity_units: Option<i64> = "CapacityUnits",
     }
     ModifyListenerInput = schema::MODIFY_LISTENER_INPUT {
         listener_arn: String = "ListenerArn",
@@ -446,5 +462,10 @@ pileus_model::structure! {
     }
     UrlRewriteConfig = schema::URL_REWRITE_CONFIG {
         rewrites: Option<Vec<RewriteConfig>> = "Rewrites",
+    }
+    ZonalCapacityReservationState = schema::ZONAL_CAPACITY_RESERVATION_STATE {
+        state: Option<CapacityReservationStatus> = "State",
+        availability_zone: Option<String> = "AvailabilityZone",
+        effective_capacity_units: Option<f64> = "EffectiveCapacityUnits",
     }
 }

@@ -210,6 +210,8 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         &GET_ROLE,
         &GET_ROLE_POLICY,
         &LIST_ATTACHED_ROLE_POLICIES,
+        &LIST_INSTANCE_PROFILES_FOR_ROLE,
+        &LIST_POLICY_VERSIONS,
         &LIST_ROLE_POLICIES,
         &LIST_ROLES,
         &PUT_ROLE_POLICY,

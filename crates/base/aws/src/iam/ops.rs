@@ -83,6 +83,22 @@ impl Operation for ListAttachedRolePolicies {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ATTACHED_ROLE_POLICIES;
 }
 
+pub struct ListInstanceProfilesForRole;
+
+impl Operation for ListInstanceProfilesForRole {
+    type Input = super::ListInstanceProfilesForRoleRequest;
+    type Output = super::ListInstanceProfilesForRoleResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_INSTANCE_PROFILES_FOR_ROLE;
+}
+
+pub struct ListPolicyVersions;
+
+impl Operation for ListPolicyVersions {
+    type Input = super::ListPolicyVersionsRequest;
+    type Output = super::ListPolicyVersionsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_POLICY_VERSIONS;
+}
+
 pub struct ListRolePolicies;
 
 impl Operation for ListRolePolicies {
@@ -274,6 +290,35 @@ pub(super) mod schemas {
         input: &super::super::schema::LIST_ATTACHED_ROLE_POLICIES_REQUEST,
         output: &super::super::schema::LIST_ATTACHED_ROLE_POLICIES_RESPONSE,
         result_wrapper: "ListAttachedRolePoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE: OperationSchema = OperationSchema {
+        name: "ListInstanceProfilesForRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_INSTANCE_PROFILES_FOR_ROLE_REQUEST,
+        output: &super::super::schema::LIST_INSTANCE_PROFILES_FOR_ROLE_RESPONSE,
+        result_wrapper: "ListInstanceProfilesForRoleResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_POLICY_VERSIONS: OperationSchema = OperationSchema {
+        name: "ListPolicyVersions",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_POLICY_VERSIONS_REQUEST,
+        output: &super::super::schema::LIST_POLICY_VERSIONS_RESPONSE,
+        result_wrapper: "ListPolicyVersionsResult",
         http_method: "POST",
         http_uri: "/",
         errors: &[

@@ -9,6 +9,8 @@ static ARN_TYPE: Shape = Shape::String(&StringShape { min: 20, max: 2048, patter
 
 static ATTACHED_POLICIES_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ATTACHED_POLICY), "member");
 
+static INSTANCE_PROFILE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&INSTANCE_PROFILE), "member");
+
 static PATTERN_OF_MARKER_TYPE: Pattern = Pattern::new("[\\u0020-\\u00FF]+");
 static MARKER_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 320, pattern: Some(&PATTERN_OF_MARKER_TYPE), values: &[] });
@@ -34,6 +36,8 @@ static POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
     pattern: Some(&PATTERN_OF_POLICY_DOCUMENT_TYPE),
     values: &[],
 });
+
+static POLICY_DOCUMENT_VERSION_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_VERSION), "member");
 
 static POLICY_NAME_LIST_TYPE: Shape = Shape::list(&POLICY_NAME_TYPE, "member");
 
@@ -199,6 +203,19 @@ pub(crate) static GET_ROLE_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("Role", &Shape::Structure(&ROLE))],
 };
 
+pub(crate) static INSTANCE_PROFILE: StructureSchema = StructureSchema {
+    name: "InstanceProfile",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("InstanceProfileName", &Shape::STRING),
+        MemberSchema::new("InstanceProfileId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("Roles", &ROLE_LIST_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
 pub(crate) static LIST_ATTACHED_ROLE_POLICIES_REQUEST: StructureSchema = StructureSchema {
     name: "ListAttachedRolePoliciesRequest",
     members: &[
@@ -213,6 +230,42 @@ pub(crate) static LIST_ATTACHED_ROLE_POLICIES_RESPONSE: StructureSchema = Struct
     name: "ListAttachedRolePoliciesResponse",
     members: &[
         MemberSchema::new("AttachedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "ListInstanceProfilesForRoleRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListInstanceProfilesForRoleResponse",
+    members: &[
+        MemberSchema::new("InstanceProfiles", &INSTANCE_PROFILE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_POLICY_VERSIONS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListPolicyVersionsRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_POLICY_VERSIONS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListPolicyVersionsResponse",
+    members: &[
+        MemberSchema::new("Versions", &POLICY_DOCUMENT_VERSION_LIST_TYPE),
         MemberSchema::new("IsTruncated", &Shape::Bool),
         MemberSchema::new("Marker", &Shape::STRING),
     ],

@@ -74,6 +74,15 @@ pileus_model::structure! {
     GetRoleResponse = schema::GET_ROLE_RESPONSE {
         role: Option<Role> = "Role",
     }
+    InstanceProfile = schema::INSTANCE_PROFILE {
+        path: Option<String> = "Path",
+        instance_profile_name: Option<String> = "InstanceProfileName",
+        instance_profile_id: Option<String> = "InstanceProfileId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+        roles: Option<Vec<Role>> = "Roles",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
     ListAttachedRolePoliciesRequest = schema::LIST_ATTACHED_ROLE_POLICIES_REQUEST {
         role_name: String = "RoleName",
         path_prefix: Option<String> = "PathPrefix",
@@ -82,6 +91,26 @@ pileus_model::structure! {
     }
     ListAttachedRolePoliciesResponse = schema::LIST_ATTACHED_ROLE_POLICIES_RESPONSE {
         attached_policies: Option<Vec<AttachedPolicy>> = "AttachedPolicies",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListInstanceProfilesForRoleRequest = schema::LIST_INSTANCE_PROFILES_FOR_ROLE_REQUEST {
+        role_name: String = "RoleName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListInstanceProfilesForRoleResponse = schema::LIST_INSTANCE_PROFILES_FOR_ROLE_RESPONSE {
+        instance_profiles: Option<Vec<InstanceProfile>> = "InstanceProfiles",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListPolicyVersionsRequest = schema::LIST_POLICY_VERSIONS_REQUEST {
+        policy_arn: String = "PolicyArn",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListPolicyVersionsResponse = schema::LIST_POLICY_VERSIONS_RESPONSE {
+        versions: Option<Vec<PolicyVersion>> = "Versions",
         is_truncated: Option<bool> = "IsTruncated",
         marker: Option<String> = "Marker",
     }
