@@ -26,6 +26,9 @@ pub struct TaskSpec {
     pub cpu_units: u32,
     /// Memory limit of the whole task.
     pub memory_mib: u32,
+    /// What the link-local endpoint (169.254.170.2) serves from the first instruction on: path to JSON text.
+    /// [`Containers::serve_metadata`] replaces it.
+    pub metadata: BTreeMap<String, Secret>,
     pub containers: Vec<ContainerSpec>,
 }
 
@@ -90,10 +93,15 @@ pub struct Exit {
     pub reason: Option<String>,
 }
 
-/// Something happened to a task. Events carry the whole state, so a lost one costs nothing.
+/// Something happened to a task. Events carry the whole state, so a lost or repeated one costs nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskEvent {
-    pub state: TaskState,
+pub enum TaskEvent {
+    State(TaskState),
+    /// The container wrote: [`Containers::logs`] has more. At most one in 100 ms for each container.
+    Logs {
+        task: String,
+        container: String,
+    },
 }
 
 /// Resources that a task has used.
@@ -120,8 +128,9 @@ pub trait Containers: Send + Sync {
     /// The manifest or a blob is missing from the blob store, damaged, or for another platform.
     fn prepare_image(&self, manifest_digest: &str) -> Result<(), MachineError>;
 
-    /// Starts a task: returns when its containers' processes have been started, or have failed to.
-    /// A task of this id that already has a shim is left as it is.
+    /// Starts a task: returns when its containers' processes have been started, or have failed to. A container
+    /// that could not be started is `Exited` without a code, with the reason; where it is essential, the others
+    /// end as well. A task of this id that already has a shim is left as it is.
     ///
     /// # Errors
     /// Why the task could not be started; nothing of it is left behind.
@@ -146,7 +155,8 @@ pub trait Containers: Send + Sync {
     /// The task directory could not be read.
     fn list(&self) -> Result<Vec<TaskState>, MachineError>;
 
-    /// The stream of events of all tasks. A second call ends the first stream.
+    /// The stream of events of all tasks, beginning with the present state of each. A second call ends the first
+    /// stream.
     fn events(&self) -> Receiver<TaskEvent>;
 
     /// # Errors
