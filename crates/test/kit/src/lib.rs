@@ -1,1 +1,7 @@
-//! pileus-kit
+//! What tests of several crates share: a cloud in one value ([`Cloud`]) and bulk stores without a machine.
+
+mod bulk;
+mod cloud;
+
+pub use bulk::{MemoryLogs, MemoryMetrics, TempBlobs, bulk};
+pub use cloud::Cloud;

@@ -1,0 +1,140 @@
+//! A cloud for unit tests: services behind their real router, on a clock that the test moves and ids from a seed.
+//!
+//! Every call is one transaction. What it commits goes through the form that records have on disk, so a record that
+//! does not survive a restart of the engine fails the first test that writes it.
+
+use std::time::Duration;
+
+use pileus_contract::Bulk;
+use pileus_core::{ApiError, IdGen, Scope, Timestamp};
+use pileus_model::{Operation, Structure as _, validate};
+use pileus_service::{Caller, Context, Router};
+use pileus_state::{Change, ChangeSet, State, Tables, Tx};
+
+use crate::bulk;
+
+/// An engine's services without the engine.
+pub struct Cloud {
+    pub state: State,
+    pub now: Timestamp,
+    pub ids: IdGen,
+    pub bulk: Bulk,
+    pub caller: Caller,
+    /// Where calls go: account and region. Change it to act elsewhere.
+    pub scope: Scope,
+    tables: Tables,
+    router: Router,
+}
+
+impl Cloud {
+    /// The endpoint that handlers see.
+    pub const ENDPOINT: &str = "localhost:4566";
+
+    /// A cloud of the services whose `tables` and `operations` functions are called here:
+    /// `Cloud::new(pileus_network::tables, pileus_network::operations)`.
+    pub fn new(tables: impl FnOnce(&mut Tables), operations: impl FnOnce(&mut Router)) -> Self {
+        let mut cloud = Self {
+            state: State::default(),
+            now: Timestamp::from_secs(1_795_377_600),
+            ids: IdGen::seeded(1),
+            bulk: bulk(),
+            caller: Caller {
+                arn: format!("arn:aws:iam::{}:root", Scope::DEFAULT_ACCOUNT),
+                account: Scope::DEFAULT_ACCOUNT.into(),
+                user_id: Scope::DEFAULT_ACCOUNT.into(),
+            },
+            scope: Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION),
+            tables: Tables::default(),
+            router: Router::default(),
+        };
+        tables(&mut cloud.tables);
+        operations(&mut cloud.router);
+        cloud
+    }
+
+    /// Moves the clock.
+    pub fn advance(&mut self, by: Duration) {
+        self.now = self.now + by;
+    }
+
+    /// Calls an operation as a client would: its input is validated, an `Ok` is committed, an `Err` changes nothing.
+    ///
+    /// # Errors
+    /// What the service answers.
+    ///
+    /// # Panics
+    /// The operation has no handler, or it wrote a record that cannot be stored.
+    pub fn call<O: Operation>(&mut self, input: O::Input) -> Result<O::Output, ApiError> {
+        let value = input.to_value();
+        validate(O::SCHEMA, &value)?;
+        let router = std::mem::take(&mut self.router);
+        let handler = router.get(O::SCHEMA).unwrap_or_else(|| panic!("{} has no handler", O::SCHEMA.name));
+        let result = self.attempt(!handler.bulk, |context| handler.call(context, value));
+        self.router = router;
+        Ok(O::Output::from_value(result?)?)
+    }
+
+    /// Calls an operation that must succeed.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn ok<O: Operation>(&mut self, input: O::Input) -> O::Output {
+        self.call::<O>(input).unwrap_or_else(|error| panic!("{} failed: {error}", O::SCHEMA.name))
+    }
+
+    /// Calls an operation that must fail; returns the error's code.
+    ///
+    /// # Panics
+    /// It succeeds.
+    #[track_caller]
+    pub fn code<O: Operation>(&mut self, input: O::Input) -> String {
+        match self.call::<O>(input) {
+            Ok(output) => panic!("{} succeeded: {output:?}", O::SCHEMA.name),
+            Err(error) => error.code.into_owned(),
+        }
+    }
+
+    /// Runs `f` in a transaction and commits what it writes.
+    ///
+    /// # Panics
+    /// It writes a record that cannot be stored.
+    pub fn write<T>(&mut self, f: impl FnOnce(&mut Context) -> T) -> T {
+        match self.attempt(true, |context| Ok::<_, std::convert::Infallible>(f(context))) {
+            Ok(value) => value,
+        }
+    }
+
+    fn attempt<T, E>(&mut self, commit: bool, f: impl FnOnce(&mut Context) -> Result<T, E>) -> Result<T, E> {
+        let base = self.state.clone();
+        let mut tx = Tx::new(&base, self.scope.clone());
+        let mut context = Context {
+            tx: &mut tx,
+            bulk: &self.bulk,
+            caller: &self.caller,
+            now: self.now,
+            ids: &mut self.ids,
+            entropy: &|bytes| bytes.fill(7),
+            endpoint: Self::ENDPOINT,
+        };
+        let value = f(&mut context)?;
+        if commit {
+            let changes =
+                tx.into_changes().changes.into_iter().map(|change| stored(&self.tables, change)).collect();
+            self.state = self.state.with(&ChangeSet { changes });
+        }
+        Ok(value)
+    }
+}
+
+/// The change as it comes back from disk.
+fn stored(tables: &Tables, change: Change) -> Change {
+    let (kind, key) = (change.kind, change.key.clone());
+    let encoded =
+        change.encode(tables).unwrap_or_else(|error| panic!("{kind} {key} cannot be stored: {error}"));
+    match encoded.flatten() {
+        None => change,
+        Some(bytes) => Change::decode(tables, kind, change.scope, change.key, &bytes)
+            .unwrap_or_else(|error| panic!("{kind} {key} cannot be read back: {error}")),
+    }
+}
