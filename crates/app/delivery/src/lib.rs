@@ -1,1 +1,4 @@
-//! pileus-delivery
+//! From a directory of source code to what runs: the settings of an app (`pileus.toml`) and the
+//! image builder. See DESIGN 9.
+
+pub mod image;
