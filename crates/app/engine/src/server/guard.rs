@@ -1,0 +1,73 @@
+//! Who may talk to the API at all. It listens on loopback, yet a web page in the user's browser can send requests
+//! there too; a page is told by what every browser adds and no SDK sends.
+
+use http::HeaderMap;
+use http::uri::Authority;
+
+/// Why a request is turned away, or `None`.
+pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
+    let host = match authority {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let Some(host) = host else { return Some("the request has no Host header") };
+    if !is_local(host) {
+        return Some("the Host header does not name this machine (localhost, *.localhost or a loopback address)");
+    }
+    if let Some(origin) = headers.get(http::header::ORIGIN) {
+        let same = origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host));
+        if !same {
+            return Some("the request comes from a web page of another origin");
+        }
+    }
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Some("the request comes from a web page of another origin");
+    }
+    None
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    if let Ok(address) = name.parse::<std::net::IpAddr>() {
+        return address.is_loopback();
+    }
+    let name = name.to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn local_clients_pass() {
+        for host in ["localhost:4566", "127.0.0.1:4566", "[::1]:4566", "000000000000.dkr.ecr.us-east-1.localhost:4566", "LOCALHOST"] {
+            assert_eq!(refuse(&headers(&[("host", host)]), None), None, "{host}");
+        }
+        assert_eq!(refuse(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]), None), None);
+    }
+
+    #[test]
+    fn web_pages_and_rebound_names_do_not() {
+        for pairs in [
+            &[("host", "evil.example")][..],
+            &[("host", "localhost.evil.example:4566")],
+            &[("host", "10.0.0.1:4566")],
+            &[("host", "localhost:4566"), ("origin", "http://evil.example")],
+            &[("host", "localhost:4566"), ("origin", "null")],
+            &[("host", "localhost:4566"), ("sec-fetch-site", "cross-site")],
+            &[],
+        ] {
+            assert!(refuse(&headers(pairs), None).is_some(), "{pairs:?}");
+        }
+    }
+}

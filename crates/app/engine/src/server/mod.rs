@@ -1,0 +1,119 @@
+//! The HTTP server in front of everything that the engine answers: the AWS APIs on every path but `/v2/`, where the
+//! image registry lives, and `/_pileus/`, where the engine tells of itself. Loopback only.
+
+mod admin;
+mod guard;
+mod registry;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::EngineError;
+use crate::api::Engine;
+use crate::loops::Loops;
+
+/// The largest body of an API request: ECR's layer parts are the largest, 20 MiB at most, grown by base64.
+const MAX_BODY: usize = 32 << 20;
+/// How long a client may take to send its headers, and then its body.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+const BODY_TIME: Duration = Duration::from_secs(60);
+const MAX_CONNECTIONS: usize = 1024;
+
+pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
+
+/// A body of known bytes.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed()
+}
+
+pub(crate) async fn listen(port: u16) -> Result<TcpListener, EngineError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|source| EngineError::Listen { port, source })
+}
+
+/// Accepts connections for ever.
+pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, loops: Loops) {
+    let loops = Arc::new(loops);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: the backlog waits until some are free again.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (engine, loops) = (engine.clone(), loops.clone());
+        tokio::spawn(async move {
+            connection(stream, engine, loops).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, engine: Arc<Engine>, loops: Arc<Loops>) {
+    let service = service_fn(move |request| {
+        let (engine, loops) = (engine.clone(), loops.clone());
+        async move { Ok::<_, Infallible>(answer(request, engine, &loops).await) }
+    });
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).half_close(true);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer(request: Request<Incoming>, engine: Arc<Engine>, loops: &Loops) -> Response<Body> {
+    if let Some(reason) = guard::refuse(request.headers(), request.uri().authority()) {
+        return text(StatusCode::FORBIDDEN, format!("Refused: {reason}.\n"));
+    }
+    let path = request.uri().path();
+    if path == "/v2" || path.starts_with("/v2/") {
+        return registry::answer(request, engine).await;
+    }
+    if path.starts_with("/_pileus/") {
+        return admin::answer(&request, &engine, loops);
+    }
+    let (parts, body) = request.into_parts();
+    match collect(body).await {
+        Ok(body) => engine.answer(&parts, body).await.map(full),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, Response<Body>> {
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The request is larger than {} MiB.\n", MAX_BODY >> 20),
+        )),
+        Ok(Err(_)) => Err(text(StatusCode::BAD_REQUEST, "The request's body could not be read.\n".into())),
+        Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "The request's body took too long.\n".into())),
+    }
+}
+
+fn text(status: StatusCode, message: String) -> Response<Body> {
+    let mut response = Response::new(full(message));
+    *response.status_mut() = status;
+    response
+}
