@@ -3,6 +3,7 @@
 //! Every call is one transaction. What it commits goes through the form that records have on disk, so a record that
 //! does not survive a restart of the engine fails the first test that writes it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use pileus_contract::Bulk;
@@ -10,6 +11,7 @@ use pileus_core::{ApiError, IdGen, Scope, Timestamp};
 use pileus_model::{Operation, Structure as _, validate};
 use pileus_service::{Caller, Context, Router};
 use pileus_state::{Change, ChangeSet, State, Tables, Tx};
+use sha2::{Digest as _, Sha256};
 
 use crate::bulk;
 
@@ -24,6 +26,8 @@ pub struct Cloud {
     pub scope: Scope,
     tables: Tables,
     router: Router,
+    /// How many times secrets were drawn.
+    drawn: Cell<u64>,
 }
 
 impl Cloud {
@@ -46,6 +50,7 @@ impl Cloud {
             scope: Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION),
             tables: Tables::default(),
             router: Router::default(),
+            drawn: Cell::new(0),
         };
         tables(&mut cloud.tables);
         operations(&mut cloud.router);
@@ -64,6 +69,7 @@ impl Cloud {
     ///
     /// # Panics
     /// The operation has no handler, or it wrote a record that cannot be stored.
+    #[expect(clippy::needless_pass_by_value, reason = "inputs are written where they are used")]
     pub fn call<O: Operation>(&mut self, input: O::Input) -> Result<O::Output, ApiError> {
         let value = input.to_value();
         validate(O::SCHEMA, &value)?;
@@ -114,7 +120,7 @@ impl Cloud {
             caller: &self.caller,
             now: self.now,
             ids: &mut self.ids,
-            entropy: &|bytes| bytes.fill(7),
+            entropy: &|bytes| draw(&self.drawn, bytes),
             endpoint: Self::ENDPOINT,
         };
         let value = f(&mut context)?;
@@ -124,6 +130,14 @@ impl Cloud {
             self.state = self.state.with(&ChangeSet { changes });
         }
         Ok(value)
+    }
+}
+
+/// Bytes that differ with every draw and are the same in every run.
+fn draw(drawn: &Cell<u64>, bytes: &mut [u8]) {
+    for chunk in bytes.chunks_mut(32) {
+        drawn.set(drawn.get() + 1);
+        chunk.copy_from_slice(&Sha256::digest(drawn.get().to_be_bytes())[..chunk.len()]);
     }
 }
 
