@@ -30,13 +30,8 @@ pub fn validate(operation: &OperationSchema, input: &Value) -> Result<(), ApiErr
 }
 
 fn unsupported(operation: &OperationSchema, parameter: &str) -> ApiError {
-    let service = operation.service;
-    let code = match service.validation {
-        Validation::Ec2 => "UnsupportedOperation",
-        _ => "UnsupportedParameter",
-    };
-    let operation = format!("{}:{}", service.signing_name, operation.name);
-    ApiError::client(code, format!("Pileus does not implement the parameter {parameter} of {operation}."))
+    let (service, name) = (operation.service.signing_name, operation.name);
+    ApiError::not_implemented(format!("the parameter {parameter} of {service}:{name}"))
 }
 
 fn ec2_error(failure: &Failure) -> ApiError {
