@@ -50,8 +50,6 @@ static GROUP_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "groupId");
 
 static GROUP_IDENTIFIER_LIST: Shape = Shape::list(&Shape::Structure(&GROUP_IDENTIFIER), "item");
 
-static GROUP_NAME_STRING_LIST: Shape = Shape::list(&Shape::STRING, "GroupName");
-
 static HOSTNAME_TYPE: Shape = Shape::String(&StringShape::one_of(&["ip-name", "resource-name"]));
 
 static INTERNET_GATEWAY_ATTACHMENT_LIST: Shape =
@@ -337,7 +335,7 @@ pub(crate) static ALLOCATE_ADDRESS_RESULT: StructureSchema = StructureSchema {
 pub(crate) static ASSOCIATE_ROUTE_TABLE_REQUEST: StructureSchema = StructureSchema {
     name: "AssociateRouteTableRequest",
     members: &[
-        MemberSchema::new("GatewayId", &Shape::STRING),
+        MemberSchema::unsupported("GatewayId"),
         MemberSchema::unsupported("PublicIpv4Pool"),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
         MemberSchema::new("SubnetId", &Shape::STRING).named("subnetId", "SubnetId"),
@@ -420,7 +418,7 @@ pub(crate) static AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST: StructureSchema = St
         MemberSchema::new("CidrIp", &Shape::STRING),
         MemberSchema::new("FromPort", &Shape::INTEGER),
         MemberSchema::new("GroupId", &Shape::STRING),
-        MemberSchema::new("GroupName", &Shape::STRING),
+        MemberSchema::unsupported("GroupName"),
         MemberSchema::new("IpPermissions", &IP_PERMISSION_LIST),
         MemberSchema::new("IpProtocol", &Shape::STRING),
         MemberSchema::unsupported("SourceSecurityGroupName"),
@@ -724,7 +722,7 @@ pub(crate) static DELETE_SECURITY_GROUP_REQUEST: StructureSchema = StructureSche
     name: "DeleteSecurityGroupRequest",
     members: &[
         MemberSchema::new("GroupId", &Shape::STRING),
-        MemberSchema::new("GroupName", &Shape::STRING),
+        MemberSchema::unsupported("GroupName"),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
     ],
 };
@@ -782,7 +780,7 @@ pub(crate) static DESCRIBE_AVAILABILITY_ZONES_REQUEST: StructureSchema = Structu
     members: &[
         MemberSchema::new("ZoneNames", &ZONE_NAME_STRING_LIST).named("ZoneName", "ZoneName"),
         MemberSchema::new("ZoneIds", &ZONE_ID_STRING_LIST).named("ZoneId", "ZoneId"),
-        MemberSchema::new("AllAvailabilityZones", &Shape::Bool),
+        MemberSchema::new("AllAvailabilityZones", &Shape::Bool).no_effect(),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
         MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
     ],
@@ -858,7 +856,7 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACES_REQUEST: StructureSchema = Structu
     members: &[
         MemberSchema::new("NextToken", &Shape::STRING),
         MemberSchema::new("MaxResults", &DESCRIBE_NETWORK_INTERFACES_MAX_RESULTS),
-        MemberSchema::new("IncludeManagedResources", &Shape::Bool),
+        MemberSchema::new("IncludeManagedResources", &Shape::Bool).no_effect(),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
         MemberSchema::new("NetworkInterfaceIds", &NETWORK_INTERFACE_ID_LIST)
             .named("NetworkInterfaceId", "NetworkInterfaceId"),
@@ -879,7 +877,7 @@ pub(crate) static DESCRIBE_REGIONS_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeRegionsRequest",
     members: &[
         MemberSchema::new("RegionNames", &REGION_NAME_STRING_LIST).named("RegionName", "RegionName"),
-        MemberSchema::new("AllRegions", &Shape::Bool),
+        MemberSchema::new("AllRegions", &Shape::Bool).no_effect(),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
         MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
     ],
@@ -934,7 +932,7 @@ pub(crate) static DESCRIBE_SECURITY_GROUPS_REQUEST: StructureSchema = StructureS
     name: "DescribeSecurityGroupsRequest",
     members: &[
         MemberSchema::new("GroupIds", &GROUP_ID_STRING_LIST).named("GroupId", "GroupId"),
-        MemberSchema::new("GroupNames", &GROUP_NAME_STRING_LIST).named("GroupName", "GroupName"),
+        MemberSchema::unsupported("GroupNames").named("GroupName", "GroupName"),
         MemberSchema::new("NextToken", &Shape::STRING),
         MemberSchema::new("MaxResults", &DESCRIBE_SECURITY_GROUPS_MAX_RESULTS),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
@@ -1461,7 +1459,7 @@ pub(crate) static REPLACE_ROUTE_REQUEST: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::unsupported("DestinationPrefixListId"),
         MemberSchema::unsupported("VpcEndpointId"),
-        MemberSchema::new("LocalTarget", &Shape::Bool),
+        MemberSchema::unsupported("LocalTarget"),
         MemberSchema::unsupported("TransitGatewayId"),
         MemberSchema::unsupported("LocalGatewayId"),
         MemberSchema::unsupported("CarrierGatewayId"),
@@ -1539,7 +1537,7 @@ pub(crate) static REVOKE_SECURITY_GROUP_INGRESS_REQUEST: StructureSchema = Struc
         MemberSchema::new("CidrIp", &Shape::STRING),
         MemberSchema::new("FromPort", &Shape::INTEGER),
         MemberSchema::new("GroupId", &Shape::STRING),
-        MemberSchema::new("GroupName", &Shape::STRING),
+        MemberSchema::unsupported("GroupName"),
         MemberSchema::new("IpPermissions", &IP_PERMISSION_LIST),
         MemberSchema::new("IpProtocol", &Shape::STRING),
         MemberSchema::unsupported("SourceSecurityGroupName"),
@@ -1782,7 +1780,7 @@ pub(crate) static USER_ID_GROUP_PAIR: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
         MemberSchema::new("UserId", &Shape::STRING).named("userId", "UserId"),
-        MemberSchema::new("GroupName", &Shape::STRING).named("groupName", "GroupName"),
+        MemberSchema::unsupported("GroupName").named("groupName", "GroupName"),
         MemberSchema::new("GroupId", &Shape::STRING).named("groupId", "GroupId"),
         MemberSchema::new("VpcId", &Shape::STRING).named("vpcId", "VpcId"),
         MemberSchema::unsupported("VpcPeeringConnectionId")

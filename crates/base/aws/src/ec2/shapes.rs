@@ -45,7 +45,6 @@ pileus_model::structure! {
         public_ip: Option<String> = "PublicIp",
     }
     AssociateRouteTableRequest = schema::ASSOCIATE_ROUTE_TABLE_REQUEST {
-        gateway_id: Option<String> = "GatewayId",
         subnet_id: Option<String> = "SubnetId",
         route_table_id: String = "RouteTableId",
     }
@@ -80,7 +79,6 @@ pileus_model::structure! {
         cidr_ip: Option<String> = "CidrIp",
         from_port: Option<i64> = "FromPort",
         group_id: Option<String> = "GroupId",
-        group_name: Option<String> = "GroupName",
         ip_permissions: Option<Vec<IpPermission>> = "IpPermissions",
         ip_protocol: Option<String> = "IpProtocol",
         to_port: Option<i64> = "ToPort",
@@ -212,7 +210,6 @@ pileus_model::structure! {
     }
     DeleteSecurityGroupRequest = schema::DELETE_SECURITY_GROUP_REQUEST {
         group_id: Option<String> = "GroupId",
-        group_name: Option<String> = "GroupName",
     }
     DeleteSecurityGroupResult = schema::DELETE_SECURITY_GROUP_RESULT {
         r#return: Option<bool> = "Return",
@@ -316,7 +313,6 @@ pileus_model::structure! {
     }
     DescribeSecurityGroupsRequest = schema::DESCRIBE_SECURITY_GROUPS_REQUEST {
         group_ids: Option<Vec<String>> = "GroupIds",
-        group_names: Option<Vec<String>> = "GroupNames",
         next_token: Option<String> = "NextToken",
         max_results: Option<i64> = "MaxResults",
         filters: Option<Vec<Filter>> = "Filters",
@@ -610,7 +606,6 @@ pileus_model::structure! {
         network_border_group: Option<String> = "NetworkBorderGroup",
     }
     ReplaceRouteRequest = schema::REPLACE_ROUTE_REQUEST {
-        local_target: Option<bool> = "LocalTarget",
         route_table_id: String = "RouteTableId",
         destination_cidr_block: Option<String> = "DestinationCidrBlock",
         gateway_id: Option<String> = "GatewayId",
@@ -639,7 +634,6 @@ pileus_model::structure! {
         cidr_ip: Option<String> = "CidrIp",
         from_port: Option<i64> = "FromPort",
         group_id: Option<String> = "GroupId",
-        group_name: Option<String> = "GroupName",
         ip_permissions: Option<Vec<IpPermission>> = "IpPermissions",
         ip_protocol: Option<String> = "IpProtocol",
         to_port: Option<i64> = "ToPort",
@@ -785,7 +779,6 @@ pileus_model::structure! {
     UserIdGroupPair = schema::USER_ID_GROUP_PAIR {
         description: Option<String> = "Description",
         user_id: Option<String> = "UserId",
-        group_name: Option<String> = "GroupName",
         group_id: Option<String> = "GroupId",
         vpc_id: Option<String> = "VpcId",
     }
