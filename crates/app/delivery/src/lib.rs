@@ -2,3 +2,4 @@
 //! image builder. See DESIGN 9.
 
 pub mod image;
+pub mod manifest;

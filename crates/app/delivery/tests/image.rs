@@ -1,6 +1,8 @@
 //! The built-in builder on the real example app, with the real registries (npm, Debian): needs the
 //! network, `npm`, `apt-get`, and root for `chroot`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
