@@ -42,8 +42,15 @@ struct Segment {
     first: LogPosition,
     last_event: Option<Timestamp>,
     bytes: u64,
-    /// Where each batch begins: its first position and its offset in the file.
-    batches: Vec<(LogPosition, u64)>,
+    batches: Vec<BatchEntry>,
+}
+
+/// Where a batch begins.
+struct BatchEntry {
+    position: LogPosition,
+    /// In the segment's file.
+    offset: u64,
+    last_event: Option<Timestamp>,
 }
 
 impl Logs {
@@ -122,7 +129,7 @@ impl Stream {
         summary.source_offset = batch.source_offset.or(summary.source_offset);
         let segment = self.last_segment();
         segment.last_event = segment.last_event.into_iter().chain(times()).max();
-        segment.batches.push((batch.position, offset));
+        segment.batches.push(BatchEntry { position: batch.position, offset, last_event: times().max() });
     }
 
     fn append(&mut self, events: &[LogEvent], source_offset: Option<u64>) -> Result<(), MachineError> {
@@ -154,8 +161,8 @@ impl Stream {
             if found.len() >= limit {
                 break;
             }
-            let batch = segment.batches.partition_point(|(first, _)| *first <= from).saturating_sub(1);
-            let offset = segment.batches.get(batch).map_or(0, |(_, offset)| *offset);
+            let batch = segment.batches.partition_point(|batch| batch.position <= from).saturating_sub(1);
+            let offset = segment.batches.get(batch).map_or(0, |batch| batch.offset);
             lines::read(&self.segment_path(segment.first), offset, |batch: Batch| {
                 let events = (batch.position..).zip(batch.events).filter(|(position, _)| *position >= from);
                 found.extend(events.take(limit - found.len()));
@@ -163,6 +170,14 @@ impl Stream {
             })?;
         }
         Ok(found)
+    }
+
+    fn seek(&self, time: Timestamp) -> LogPosition {
+        let reaches = |last: Option<Timestamp>| last.is_some_and(|last| last >= time);
+        let segment = self.segments.iter().find(|segment| reaches(segment.last_event));
+        let batch =
+            segment.and_then(|segment| segment.batches.iter().find(|batch| reaches(batch.last_event)));
+        batch.map_or(self.summary.end, |batch| batch.position)
     }
 
     fn expire(&mut self, before: Timestamp) -> Result<(), MachineError> {
@@ -193,6 +208,10 @@ impl LogStore for Logs {
         limit: usize,
     ) -> Result<Vec<(LogPosition, LogEvent)>, MachineError> {
         lock(&*self.stream(stream)?).read(from, limit)
+    }
+
+    fn seek(&self, stream: &LogStreamId, time: Timestamp) -> Result<LogPosition, MachineError> {
+        Ok(lock(&*self.stream(stream)?).seek(time))
     }
 
     fn summary(&self, stream: &LogStreamId) -> Result<LogStreamSummary, MachineError> {
@@ -256,6 +275,8 @@ mod tests {
             [(1, 2), (2, 3), (3, 4)]
         );
         assert_eq!(logs.read(&id, 0, 2).expect("it can be read").len(), 2);
+        let seek = |second| logs.seek(&id, Timestamp::from_secs(second)).expect("it can be read");
+        assert_eq!([seek(0), seek(2), seek(3), seek(9)], [0, 0, 2, 4]);
         assert!(logs.read(&stream("other"), 0, 2).expect("it is empty").is_empty());
         logs.delete(&id).expect("it can be removed");
         assert_eq!(logs.summary(&id).expect("it is new"), LogStreamSummary::default());

@@ -77,6 +77,12 @@ pub trait LogStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(LogPosition, LogEvent)>, MachineError>;
 
+    /// A position at or before the first event of `time` or later: where a search in time may begin.
+    ///
+    /// # Errors
+    /// The stream could not be read.
+    fn seek(&self, stream: &LogStreamId, time: Timestamp) -> Result<LogPosition, MachineError>;
+
     /// # Errors
     /// The stream could not be read.
     fn summary(&self, stream: &LogStreamId) -> Result<LogStreamSummary, MachineError>;

@@ -65,6 +65,10 @@ impl LogStore for MemoryLogs {
         Ok(numbered.filter(|(position, _)| *position >= from).take(limit).collect())
     }
 
+    fn seek(&self, stream: &LogStreamId, _: Timestamp) -> Result<LogPosition, MachineError> {
+        Ok(self.0.lock().expect(POISON).get(stream).map_or(0, |stream| stream.start))
+    }
+
     fn summary(&self, stream: &LogStreamId) -> Result<LogStreamSummary, MachineError> {
         let streams = self.0.lock().expect(POISON);
         let Some(stream) = streams.get(stream) else { return Ok(LogStreamSummary::default()) };

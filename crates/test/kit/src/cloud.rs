@@ -69,7 +69,6 @@ impl Cloud {
     ///
     /// # Panics
     /// The operation has no handler, or it wrote a record that cannot be stored.
-    #[expect(clippy::needless_pass_by_value, reason = "inputs are written where they are used")]
     pub fn call<O: Operation>(&mut self, input: O::Input) -> Result<O::Output, ApiError> {
         let value = input.to_value();
         validate(O::SCHEMA, &value)?;

@@ -151,7 +151,7 @@ pub(crate) static GET_METRIC_DATA_INPUT: StructureSchema = StructureSchema {
         MemberSchema::new("NextToken", &Shape::STRING),
         MemberSchema::new("ScanBy", &SCAN_BY),
         MemberSchema::new("MaxDatapoints", &Shape::INTEGER),
-        MemberSchema::new("LabelOptions", &Shape::Structure(&LABEL_OPTIONS)),
+        MemberSchema::unsupported("LabelOptions"),
     ],
 };
 
@@ -175,7 +175,7 @@ pub(crate) static GET_METRIC_STATISTICS_INPUT: StructureSchema = StructureSchema
         MemberSchema::new("Period", &PERIOD).required(),
         MemberSchema::new("Statistics", &STATISTICS),
         MemberSchema::new("ExtendedStatistics", &EXTENDED_STATISTICS),
-        MemberSchema::new("Unit", &STANDARD_UNIT),
+        MemberSchema::unsupported("Unit"),
     ],
 };
 
@@ -183,9 +183,6 @@ pub(crate) static GET_METRIC_STATISTICS_OUTPUT: StructureSchema = StructureSchem
     name: "GetMetricStatisticsOutput",
     members: &[MemberSchema::new("Label", &Shape::STRING), MemberSchema::new("Datapoints", &DATAPOINTS)],
 };
-
-pub(crate) static LABEL_OPTIONS: StructureSchema =
-    StructureSchema { name: "LabelOptions", members: &[MemberSchema::new("Timezone", &Shape::STRING)] };
 
 pub(crate) static LIST_METRICS_INPUT: StructureSchema = StructureSchema {
     name: "ListMetricsInput",
@@ -231,7 +228,7 @@ pub(crate) static METRIC_DATA_QUERY: StructureSchema = StructureSchema {
         MemberSchema::new("Expression", &METRIC_EXPRESSION),
         MemberSchema::new("Label", &Shape::STRING),
         MemberSchema::new("ReturnData", &Shape::Bool),
-        MemberSchema::new("Period", &PERIOD),
+        MemberSchema::unsupported("Period"),
         MemberSchema::new("AccountId", &ACCOUNT_ID),
     ],
 };
@@ -258,7 +255,7 @@ pub(crate) static METRIC_DATUM: StructureSchema = StructureSchema {
         MemberSchema::new("StatisticValues", &Shape::Structure(&STATISTIC_SET)),
         MemberSchema::new("Values", &VALUES),
         MemberSchema::new("Counts", &COUNTS),
-        MemberSchema::new("Unit", &STANDARD_UNIT),
+        MemberSchema::new("Unit", &STANDARD_UNIT).no_effect(),
         MemberSchema::new("StorageResolution", &STORAGE_RESOLUTION),
     ],
 };
@@ -269,7 +266,7 @@ pub(crate) static METRIC_STAT: StructureSchema = StructureSchema {
         MemberSchema::new("Metric", &Shape::Structure(&METRIC)).required(),
         MemberSchema::new("Period", &PERIOD).required(),
         MemberSchema::new("Stat", &Shape::STRING).required(),
-        MemberSchema::new("Unit", &STANDARD_UNIT),
+        MemberSchema::unsupported("Unit"),
     ],
 };
 

@@ -36,7 +36,6 @@ pileus_model::structure! {
         next_token: Option<String> = "NextToken",
         scan_by: Option<String> = "ScanBy",
         max_datapoints: Option<i64> = "MaxDatapoints",
-        label_options: Option<LabelOptions> = "LabelOptions",
     }
     GetMetricDataOutput = schema::GET_METRIC_DATA_OUTPUT {
         metric_data_results: Option<Vec<MetricDataResult>> = "MetricDataResults",
@@ -52,14 +51,10 @@ pileus_model::structure! {
         period: i64 = "Period",
         statistics: Option<Vec<String>> = "Statistics",
         extended_statistics: Option<Vec<String>> = "ExtendedStatistics",
-        unit: Option<String> = "Unit",
     }
     GetMetricStatisticsOutput = schema::GET_METRIC_STATISTICS_OUTPUT {
         label: Option<String> = "Label",
         datapoints: Option<Vec<Datapoint>> = "Datapoints",
-    }
-    LabelOptions = schema::LABEL_OPTIONS {
-        timezone: Option<String> = "Timezone",
     }
     ListMetricsInput = schema::LIST_METRICS_INPUT {
         namespace: Option<String> = "Namespace",
@@ -88,7 +83,6 @@ pileus_model::structure! {
         expression: Option<String> = "Expression",
         label: Option<String> = "Label",
         return_data: Option<bool> = "ReturnData",
-        period: Option<i64> = "Period",
         account_id: Option<String> = "AccountId",
     }
     MetricDataResult = schema::METRIC_DATA_RESULT {
@@ -114,7 +108,6 @@ pileus_model::structure! {
         metric: Metric = "Metric",
         period: i64 = "Period",
         stat: String = "Stat",
-        unit: Option<String> = "Unit",
     }
     PutMetricDataInput = schema::PUT_METRIC_DATA_INPUT {
         namespace: String = "Namespace",
