@@ -109,7 +109,7 @@ fn put_retention_policy(cx: &mut Context, input: PutRetentionPolicyRequest) -> R
         )));
     }
     cx.tx.update::<LogGroup>(&input.log_group_name, |group| {
-        group.retention_days = Some(input.retention_in_days)
+        group.retention_days = Some(input.retention_in_days);
     });
     Ok(Unit::default())
 }
