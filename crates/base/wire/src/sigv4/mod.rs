@@ -11,3 +11,6 @@ pub use sign::{Credentials, presign, sign};
 pub use verify::{AuthError, Key, Verified, verify};
 
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+#[cfg(test)]
+mod tests;
