@@ -53,10 +53,12 @@ fn invalid_ec2(failure: &Failure, hint: &str) -> ApiError {
 }
 
 fn ecr_error(failure: &Failure) -> ApiError {
-    let constraint = failure.constraint.to_string();
-    let constraint = constraint.strip_prefix("Member ").unwrap_or(&constraint);
-    let message =
-        format!("Invalid parameter at '{}' failed to satisfy constraint: '{constraint}'", failure.path);
+    let constraint = match &failure.constraint {
+        Constraint::Pattern(source) => format!("must satisfy regular expression '{source}'"),
+        other => other.to_string().trim_start_matches("Member ").to_owned(),
+    };
+    let path = &failure.path;
+    let message = format!("Invalid parameter at '{path}' failed to satisfy constraint: '{constraint}'");
     ApiError::client("InvalidParameterException", message)
 }
 
