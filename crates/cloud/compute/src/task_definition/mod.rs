@@ -1,0 +1,2 @@
+//! Task definitions.
+pub(crate) mod record;
