@@ -131,7 +131,7 @@ fn assert_runs(image: &BuiltImage) {
     let root = unpack(image);
     let mut version = node_in(root.path());
     version.arg("--version");
-    assert_eq!(stdout_of(version).trim(), format!("v{}", image.node_version));
+    assert_eq!(stdout_of(version).trim(), format!("v{}", image.node_version.as_deref().unwrap()));
 
     let mut certificates = node_in(root.path());
     certificates.args(["--use-openssl-ca", "-e"]).arg(

@@ -10,8 +10,8 @@ use std::fs;
 use serde_json::{Map, Value, json};
 
 use super::blobs::{Blob, BlobStore, replace_file};
+use super::foundation::Foundation;
 use super::package_json::PackageJson;
-use super::runtime::{NODE, RuntimeLock, USER};
 use super::{BuildRequest, ImageError, LayerDescriptor};
 
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
@@ -34,24 +34,24 @@ pub(super) fn labels(request: &BuildRequest, package: &PackageJson) -> BTreeMap<
 pub(super) fn config(
     port: u16,
     labels: &BTreeMap<String, String>,
-    runtime: &RuntimeLock,
+    foundation: &Foundation,
     start: &[String],
     layers: &[LayerDescriptor],
 ) -> Vec<u8> {
     let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let mut env = foundation.env.clone();
+    if !env.iter().any(|variable| variable.starts_with("NODE_ENV=")) {
+        env.push("NODE_ENV=production".to_owned());
+    }
     let document = json!({
         "created": CREATED,
-        "architecture": runtime.oci_arch(),
+        "architecture": foundation.arch.in_oci(),
         "os": "linux",
         "config": {
-            "User": format!("{USER}:{USER}"),
+            "User": foundation.user,
             "ExposedPorts": { format!("{port}/tcp"): {} },
-            "Env": [
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "NODE_ENV=production",
-                format!("NODE_VERSION={}", runtime.node.version),
-            ],
-            "Entrypoint": [NODE],
+            "Env": env,
+            "Entrypoint": [foundation.node_path],
             "Cmd": start,
             "WorkingDir": "/app",
             "Labels": labels,

@@ -37,8 +37,7 @@ pub(super) fn layer(
     // The key is the layer's own diff id: hashing is cheap, compressing is not.
     let diff_id = tree.diff_id().map_err(ImageError::io("read", context))?;
     let key = diff_id.trim_start_matches("sha256:");
-    let known = builder.records.get("app", key);
-    let known = known.filter(|layer: &LayerDescriptor| builder.blobs.has(&layer.digest, layer.size));
+    let known = builder.known_layer("app", key);
     let cached = known.is_some();
     let layer = match known {
         Some(layer) => layer,

@@ -6,14 +6,14 @@
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::context::{APP_DIR, file_mode, link_target};
+use super::foundation::Foundation;
 use super::layer::{LayerTree, Source};
 use super::package_json::PackageJson;
-use super::runtime::RuntimeLock;
 use super::{ImageBuilder, ImageError, LayerDescriptor, OnProgress, Progress, Stage, npm, records};
 
 /// Part of every key: to be changed when the same input shall give another layer.
@@ -54,11 +54,12 @@ impl Wanted {
         }))
     }
 
-    fn key(&self, runtime: &RuntimeLock) -> String {
+    fn key(&self, foundation: &Foundation) -> String {
         records::key(&[
             FORMAT,
-            runtime.arch.as_bytes(),
-            runtime.node.version.as_bytes(),
+            foundation.arch.in_npm().as_bytes(),
+            foundation.libc.to_string().as_bytes(),
+            foundation.node_version.as_deref().unwrap_or_default().as_bytes(),
             &self.manifest,
             &self.lock,
             self.npmrc.as_deref().unwrap_or_default(),
@@ -70,7 +71,7 @@ impl Wanted {
 pub(super) fn layer(
     builder: &ImageBuilder,
     wanted: Option<Wanted>,
-    runtime: &RuntimeLock,
+    foundation: &Foundation,
     progress: OnProgress,
 ) -> Result<Option<LayerDescriptor>, ImageError> {
     let Some(wanted) = wanted else {
@@ -84,13 +85,12 @@ pub(super) fn layer(
             wanted.with_scripts.join(", ")
         )));
     }
-    let key = wanted.key(runtime);
-    let known = builder.records.get("dependencies", &key);
-    let known = known.filter(|layer: &LayerDescriptor| builder.blobs.has(&layer.digest, layer.size));
+    let key = wanted.key(foundation);
+    let known = builder.known_layer("dependencies", &key);
     let cached = known.is_some();
     let layer = match known {
         Some(layer) => layer,
-        None => install(builder, &wanted, runtime, progress)?,
+        None => install(builder, &wanted, foundation, progress)?,
     };
     builder.records.put("dependencies", &key, &layer)?;
     progress(Progress::Finished { stage: Stage::Dependencies, cached, size: layer.size });
@@ -100,7 +100,7 @@ pub(super) fn layer(
 fn install(
     builder: &ImageBuilder,
     wanted: &Wanted,
-    runtime: &RuntimeLock,
+    foundation: &Foundation,
     progress: OnProgress,
 ) -> Result<LayerDescriptor, ImageError> {
     let temp = builder.temp_dir()?;
@@ -111,17 +111,28 @@ fn install(
     if let Some(npmrc) = &wanted.npmrc {
         write_private(&app.join(".npmrc"), npmrc)?;
     }
-    let node = temp.path().join("node");
-    if wanted.run_scripts {
-        // Native add-ons are compiled for the Node that runs the scripts: so it is the image's.
-        npm::extract_node(&npm::fetch_node(&runtime.node, &builder.downloads()?)?, &node)?;
-    }
+    let node =
+        if wanted.run_scripts { Some(node_for_scripts(builder, foundation, temp.path())?) } else { None };
     progress(Progress::Doing(Stage::Dependencies, "npm ci --omit=dev".to_owned()));
-    npm::ci(&app, runtime.cpu(), wanted.run_scripts.then_some(node.as_path()))?;
+    npm::ci(&app, foundation.arch, foundation.libc, node.as_deref())?;
     let mut tree = LayerTree::default();
     tree.dir(APP_DIR, 0o755);
     read_modules(&app.join("node_modules"), &format!("{APP_DIR}/node_modules"), &mut tree)?;
     tree.store(&builder.blobs)
+}
+
+/// The image's own Node, for install scripts: native add-ons are compiled for the Node they run under.
+fn node_for_scripts(
+    builder: &ImageBuilder,
+    foundation: &Foundation,
+    dir: &Path,
+) -> Result<PathBuf, ImageError> {
+    let Some(release) = &foundation.node else {
+        return Err(ImageError::ScriptsOnBase);
+    };
+    let node = dir.join("node");
+    npm::extract_node(&npm::fetch_node(release, &builder.downloads()?)?, &node)?;
+    Ok(node)
 }
 
 /// The installed tree. Links (`.bin`) stay links.
@@ -223,10 +234,14 @@ impl LockedPackage {
 }
 
 impl Locked {
+    /// The entry without a path is the app itself, of which no script runs.
     fn with_scripts(&self) -> Vec<String> {
-        let scripts =
-            self.packages.iter().filter(|(_, package)| package.has_install_script && package.is_installed());
-        scripts.map(|(path, _)| name_of(path).to_owned()).collect()
+        let installed =
+            self.packages.iter().filter(|(path, package)| !path.is_empty() && package.is_installed());
+        installed
+            .filter(|(_, package)| package.has_install_script)
+            .map(|(path, _)| name_of(path).to_owned())
+            .collect()
     }
 }
 
@@ -282,7 +297,7 @@ mod tests {
     #[test]
     fn scripts_of_what_is_really_installed_are_known() {
         let lock = r#"{"packages": {
-            "": {"hasInstallScript": false},
+            "": {"hasInstallScript": true},
             "node_modules/a": {"hasInstallScript": true},
             "node_modules/a/node_modules/@b/c": {"hasInstallScript": true},
             "node_modules/fsevents": {"hasInstallScript": true, "os": ["darwin"]},

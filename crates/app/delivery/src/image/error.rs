@@ -33,11 +33,13 @@ pub enum ImageError {
     NoSuchNode { range: String, arch: &'static str },
     #[error("the built-in builder makes images for x86_64 and aarch64, and this host is {arch}")]
     UnsupportedArch { arch: &'static str },
+    #[error("the base image {image} cannot be used: {problem}\n  hint: {hint}")]
+    Base { image: String, problem: String, hint: &'static str },
     #[error(
-        "the base image \"{image}\" cannot be pulled: base images are not implemented yet\n  \
-         hint: leave [image] base out to build on the built-in runtime"
+        "install scripts cannot run for a base image: they would run under this host's Node, not the image's\n  \
+         hint: leave [image] base or install_scripts out"
     )]
-    UnsupportedBase { image: String },
+    ScriptsOnBase,
 }
 
 impl ImageError {

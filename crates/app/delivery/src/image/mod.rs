@@ -2,8 +2,9 @@
 //! and without any registry beyond the package registries (npm and Debian).
 //!
 //! An image has up to three layers, each made only when its own input changed:
-//! 1. **runtime**: Node and what it needs of Debian ([`runtime`]); its exact versions are pinned in
-//!    the cache, so the same app gives the same image until a refresh is asked for;
+//! 1. **runtime**: Node and what it needs of Debian ([`runtime`]), or an image that the user names
+//!    ([`base`]); what was found is pinned in the cache, so the same app gives the same image until
+//!    a refresh is asked for;
 //! 2. **dependencies**: what the lock file names, by `npm ci` ([`dependencies`]);
 //! 3. **app**: the directory itself, less what `.dockerignore` names ([`context`]).
 //!
@@ -11,6 +12,7 @@
 //! fixed, the compressor is pure Rust and pinned. The result is an OCI image layout
 //! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>) in the cache directory.
 
+mod base;
 mod blobs;
 mod config;
 mod context;
@@ -18,11 +20,13 @@ mod debian;
 mod dependencies;
 mod dockerignore;
 mod error;
+mod foundation;
 mod layer;
 mod npm;
 mod package_json;
 mod process;
 mod records;
+mod registry;
 mod runtime;
 
 use std::collections::BTreeMap;
@@ -33,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use blobs::BlobStore;
 pub use error::ImageError;
+use foundation::Foundation;
 use package_json::PackageJson;
 use records::Records;
 
@@ -42,7 +47,8 @@ pub enum Base {
     /// Node from the npm registry on Debian's C and C++ libraries.
     #[default]
     Builtin,
-    /// An OCI image that the user names, such as `docker.io/library/node:24-slim`.
+    /// An OCI image with Node that the user names: `docker.io/library/node:24-slim` of a registry,
+    /// or `oci:DIRECTORY` for an OCI image layout on this host.
     Image(String),
 }
 
@@ -108,8 +114,8 @@ pub struct BuiltImage {
     pub layers: Vec<LayerDescriptor>,
     /// The OCI image layout: every blob is `<layout_dir>/blobs/sha256/<hex>`.
     pub layout_dir: PathBuf,
-    /// The version of Node inside, such as `24.1.0`.
-    pub node_version: String,
+    /// The version of Node inside, such as `24.1.0`; `None` where a base image does not tell.
+    pub node_version: Option<String>,
 }
 
 impl BuiltImage {
@@ -177,20 +183,30 @@ impl ImageBuilder {
 
     /// Builds the image, or finds that it is built already.
     pub fn build(&self, request: &BuildRequest, progress: OnProgress) -> Result<BuiltImage, ImageError> {
-        if let Base::Image(image) = &request.base {
-            return Err(ImageError::UnsupportedBase { image: image.clone() });
-        }
         let _lock = self.records.lock()?;
         let package = PackageJson::read(&request.context_dir)?;
         let start = package.start_command(&request.context_dir)?;
-        let range = request.node.as_deref().or(package.node_range());
-
-        let runtime = runtime::layer(self, range, request.refresh, progress)?;
-        let mut layers = vec![runtime.layer.clone()];
+        let foundation = match &request.base {
+            Base::Builtin => {
+                let range = request.node.as_deref().or(package.node_range());
+                runtime::foundation(self, range, request.refresh, progress)?
+            }
+            Base::Image(image) => base::foundation(self, image, request.refresh, progress)?,
+        };
+        let mut layers = foundation.layers.clone();
         let wanted = dependencies::Wanted::read(&request.context_dir, &package, request.install_scripts)?;
-        layers.extend(dependencies::layer(self, wanted, &runtime, progress)?);
+        layers.extend(dependencies::layer(self, wanted, &foundation, progress)?);
         layers.push(context::layer(self, &request.context_dir, progress)?);
-        self.assemble(request, &package, &runtime, &start, layers)
+        self.assemble(request, &package, foundation, &start, layers)
+    }
+
+    /// The layer that an earlier build recorded, if its blob is still there.
+    fn known_layer(&self, kind: &str, key: &str) -> Option<LayerDescriptor> {
+        self.records.get(kind, key).filter(|layer| self.has_layer(layer))
+    }
+
+    fn has_layer(&self, layer: &LayerDescriptor) -> bool {
+        self.blobs.has(&layer.digest, layer.size)
     }
 
     /// Where packages are kept, by name and version.
@@ -210,12 +226,12 @@ impl ImageBuilder {
         &self,
         request: &BuildRequest,
         package: &PackageJson,
-        runtime: &runtime::RuntimeLock,
+        foundation: Foundation,
         start: &[String],
         layers: Vec<LayerDescriptor>,
     ) -> Result<BuiltImage, ImageError> {
         let labels = config::labels(request, package);
-        let config = config::config(request.port, &labels, runtime, start, &layers);
+        let config = config::config(request.port, &labels, &foundation, start, &layers);
         let config = self.blobs.put(&config)?;
         let manifest = self.blobs.put(&config::manifest(&config, &layers))?;
         let refs: Vec<String> = request.tags.iter().map(|tag| format!("{}:{tag}", request.name)).collect();
@@ -225,7 +241,7 @@ impl ImageBuilder {
             config_digest: config.digest,
             layers,
             layout_dir: self.cache_dir.clone(),
-            node_version: runtime.node.version.clone(),
+            node_version: foundation.node_version,
         })
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 
 use super::ImageError;
+use super::foundation::{Arch, Libc};
 use super::process::{command, run};
 
 /// The LTS line that is used wherever an app allows it.
@@ -32,15 +33,15 @@ pub(super) struct NodeRelease {
 
 /// The release to use for a range as in `engines.node`: of the default LTS line if the range allows
 /// it, else of the newest LTS line (an even number), else the newest.
-pub(super) fn resolve_node(cpu: &'static str, range: Option<&str>) -> Result<NodeRelease, ImageError> {
+pub(super) fn resolve_node(arch: Arch, range: Option<&str>) -> Result<NodeRelease, ImageError> {
     let default = DEFAULT_MAJOR.to_string();
     let range = range.unwrap_or(&default).trim();
-    let none = || ImageError::NoSuchNode { range: range.to_owned(), arch: cpu };
+    let none = || ImageError::NoSuchNode { range: range.to_owned(), arch: arch.in_npm() };
     // The range becomes a part of a package specifier, in which a name or a path means another thing.
     if !range.chars().all(|c| c.is_ascii_digit() || " .xX*<>=^~|-".contains(c)) {
         return Err(none());
     }
-    let package = format!("node-linux-{cpu}");
+    let package = format!("node-linux-{}", arch.in_npm());
     let mut npm = command("npm", Path::new("/"));
     npm.args(["view", "--json", &format!("{package}@{range}"), "version", "dist.integrity"]);
     let answer = run(&mut npm, QUERY_LIMIT, REMEDY)?;
@@ -147,11 +148,11 @@ pub(super) fn unpack(
 
 /// `npm ci --omit=dev` in `dir`. With `node` the install scripts of dependencies run, under that
 /// binary.
-pub(super) fn ci(dir: &Path, cpu: &str, node: Option<&Path>) -> Result<(), ImageError> {
+pub(super) fn ci(dir: &Path, arch: Arch, libc: Libc, node: Option<&Path>) -> Result<(), ImageError> {
     let mut npm = command("npm", dir);
     npm.args(["ci", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"]);
-    // Said rather than left to the host: the image is Linux with glibc wherever it is built.
-    npm.args(["--os=linux", "--libc=glibc", &format!("--cpu={cpu}")]);
+    // Said rather than left to the host, which may have another C library than the image.
+    npm.args(["--os=linux", &format!("--cpu={}", arch.in_npm()), &format!("--libc={libc}")]);
     npm.arg(format!("--ignore-scripts={}", node.is_none()));
     if let Some(bin) = node.and_then(Path::parent) {
         let mut path = bin.as_os_str().to_owned();
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn a_range_cannot_name_another_package() {
         for bad in ["npm:evil", "file:../x", "latest", "24 --registry=x"] {
-            let error = resolve_node("x64", Some(bad)).unwrap_err();
+            let error = resolve_node(Arch::X86_64, Some(bad)).unwrap_err();
             assert!(matches!(error, ImageError::NoSuchNode { .. }), "{bad}: {error}");
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::debian::{self, Content, Package};
+use super::foundation::{Arch, Foundation, Libc};
 use super::layer::{LayerTree, Source};
 use super::npm::{self, NodeRelease};
 use super::{ImageBuilder, ImageError, LayerDescriptor, OnProgress, Progress, Stage, records};
@@ -20,36 +21,41 @@ const FORMAT: &[u8] = b"runtime/1";
 /// `libatomic1`: Node is linked with it from version 25 on.
 const PACKAGES: [&str; 6] = ["libc6", "libstdc++6", "libgcc-s1", "libatomic1", "ca-certificates", "tzdata"];
 /// The user that apps run as.
-pub(super) const USER: u32 = 1000;
+const USER: u32 = 1000;
 /// Where Node is in the image.
-pub(super) const NODE: &str = "/usr/local/bin/node";
+const NODE: &str = "/usr/local/bin/node";
 
 /// What a runtime layer was made from, and the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RuntimeLock {
-    /// As Rust names it: `x86_64`, `aarch64`.
-    pub(super) arch: String,
-    pub(super) os: OsRelease,
-    pub(super) node: NodeRelease,
-    pub(super) packages: Vec<Package>,
-    pub(super) layer: LayerDescriptor,
+struct RuntimeLock {
+    arch: Arch,
+    os: OsRelease,
+    node: NodeRelease,
+    packages: Vec<Package>,
+    layer: LayerDescriptor,
 }
 
 impl RuntimeLock {
-    /// The architecture as npm names it.
-    pub(super) fn cpu(&self) -> &'static str {
-        if self.arch == "aarch64" { "arm64" } else { "x64" }
-    }
-
-    /// The architecture as OCI names it.
-    pub(super) fn oci_arch(&self) -> &'static str {
-        if self.arch == "aarch64" { "arm64" } else { "amd64" }
+    fn foundation(self) -> Foundation {
+        Foundation {
+            arch: self.arch,
+            libc: Libc::Glibc,
+            layers: vec![self.layer],
+            env: vec![
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+                format!("NODE_VERSION={}", self.node.version),
+            ],
+            node_path: NODE.to_owned(),
+            node_version: Some(self.node.version.clone()),
+            user: format!("{USER}:{USER}"),
+            node: Some(self.node),
+        }
     }
 }
 
 /// The distribution whose packages these are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OsRelease {
+struct OsRelease {
     id: String,
     version: String,
 }
@@ -69,44 +75,36 @@ impl OsRelease {
     }
 }
 
-pub(super) fn layer(
+pub(super) fn foundation(
     builder: &ImageBuilder,
     range: Option<&str>,
     refresh: bool,
     progress: OnProgress,
-) -> Result<RuntimeLock, ImageError> {
+) -> Result<Foundation, ImageError> {
     progress(Progress::Started(Stage::Runtime));
-    let (arch, cpu) = host_arch()?;
+    let arch = Arch::of_host()?;
     let os = OsRelease::read(Path::new("/etc/os-release"))?;
-    let range_key = range.unwrap_or_default().as_bytes();
-    let key = records::key(&[FORMAT, arch.as_bytes(), os.id.as_bytes(), os.version.as_bytes(), range_key]);
+    let range_key = range.unwrap_or_default();
+    let parts = [arch.in_oci(), &os.id, &os.version, range_key].map(str::as_bytes);
+    let key = records::key(&[&[FORMAT], parts.as_slice()].concat());
     let known: Option<RuntimeLock> = builder.records.get("runtime", &key);
-    let present = |lock: &RuntimeLock| builder.blobs.has(&lock.layer.digest, lock.layer.size);
-    if let Some(lock) = known.filter(|lock| !refresh && present(lock)) {
-        let size = lock.layer.size;
-        progress(Progress::Finished { stage: Stage::Runtime, cached: true, size });
-        return Ok(lock);
-    }
-    let inputs = fetch(builder, arch, cpu, os, range, progress)?;
-    let lock = inputs.layer(builder, progress)?;
-    builder.records.put("runtime", &key, &lock)?;
-    let size = lock.layer.size;
-    progress(Progress::Finished { stage: Stage::Runtime, cached: false, size });
-    Ok(lock)
-}
-
-/// The architecture as Rust and as npm name it.
-fn host_arch() -> Result<(&'static str, &'static str), ImageError> {
-    match std::env::consts::ARCH {
-        "x86_64" => Ok(("x86_64", "x64")),
-        "aarch64" => Ok(("aarch64", "arm64")),
-        arch => Err(ImageError::UnsupportedArch { arch }),
-    }
+    let known = known.filter(|lock| !refresh && builder.has_layer(&lock.layer));
+    let cached = known.is_some();
+    let lock = match known {
+        Some(lock) => lock,
+        None => {
+            let lock = fetch(builder, arch, os, range, progress)?.lock(builder, progress)?;
+            builder.records.put("runtime", &key, &lock)?;
+            lock
+        }
+    };
+    progress(Progress::Finished { stage: Stage::Runtime, cached, size: lock.layer.size });
+    Ok(lock.foundation())
 }
 
 /// Everything fetched and verified.
 struct Inputs {
-    arch: &'static str,
+    arch: Arch,
     os: OsRelease,
     node: NodeRelease,
     packages: Vec<Package>,
@@ -115,15 +113,14 @@ struct Inputs {
 
 fn fetch(
     builder: &ImageBuilder,
-    arch: &'static str,
-    cpu: &'static str,
+    arch: Arch,
     os: OsRelease,
     range: Option<&str>,
     progress: OnProgress,
 ) -> Result<Inputs, ImageError> {
     let downloads = builder.downloads()?;
     let mut doing = |what: String| progress(Progress::Doing(Stage::Runtime, what));
-    let node = npm::resolve_node(cpu, range)?;
+    let node = npm::resolve_node(arch, range)?;
     doing(format!("fetching Node {} from npm", node.version));
     npm::fetch_node(&node, &downloads)?;
     doing(format!("fetching {} packages of {} {}", PACKAGES.len(), os.id, os.version));
@@ -133,13 +130,11 @@ fn fetch(
 
 impl Inputs {
     /// Finds the layer that an earlier build made of exactly these packages, or makes it.
-    fn layer(self, builder: &ImageBuilder, progress: OnProgress) -> Result<RuntimeLock, ImageError> {
-        let pinned =
-            serde_json::to_vec(&(&self.os, &self.node, &self.packages)).expect("plain data serialises");
-        let key = records::key(&[FORMAT, self.arch.as_bytes(), &pinned]);
-        let known = builder.records.get("pinned", &key);
-        let known = known.filter(|layer: &LayerDescriptor| builder.blobs.has(&layer.digest, layer.size));
-        let layer = match known {
+    fn lock(self, builder: &ImageBuilder, progress: OnProgress) -> Result<RuntimeLock, ImageError> {
+        let pinned = (self.arch, &self.os, &self.node, &self.packages);
+        let pinned = serde_json::to_vec(&pinned).expect("plain data serialises");
+        let key = records::key(&[FORMAT, &pinned]);
+        let layer = match builder.known_layer("pinned", &key) {
             Some(layer) => layer,
             None => {
                 progress(Progress::Doing(Stage::Runtime, "packing".to_owned()));
@@ -149,13 +144,7 @@ impl Inputs {
                 layer
             }
         };
-        Ok(RuntimeLock {
-            arch: self.arch.to_owned(),
-            os: self.os,
-            node: self.node,
-            packages: self.packages,
-            layer,
-        })
+        Ok(RuntimeLock { arch: self.arch, os: self.os, node: self.node, packages: self.packages, layer })
     }
 
     fn tree(&self, temp: &Path) -> Result<LayerTree, ImageError> {

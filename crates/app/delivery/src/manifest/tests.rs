@@ -46,7 +46,6 @@ fn everything_can_be_given() {
         [network]
         cidr = "172.20.16.0/20"
         [image]
-        base = "docker.io/library/node:24-slim"
         node = "24.x"
         install_scripts = true
         [logs]
@@ -367,5 +366,23 @@ fn what_cannot_be_is_said_with_what_can() {
         2 | retention_days = 31
           |                  ^^
           = hint: retention_days is one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653"#]],
+    );
+    check(
+        "[image]\nbase = \"a\"\nnode = \"24\"\n",
+        &expect![[r#"
+        pileus.toml:3:8: a base image brings its own Node
+          |
+        3 | node = "24"
+          |        ^^^^
+          = hint: leave out either image.base or image.node"#]],
+    );
+    check(
+        "[image]\nbase = \"a\"\ninstall_scripts = true\n",
+        &expect![[r#"
+        pileus.toml:3:19: install scripts cannot run for a base image
+          |
+        3 | install_scripts = true
+          |                   ^^^^
+          = hint: they would run under this host's Node, not the image's: leave out image.base or image.install_scripts"#]],
     );
 }

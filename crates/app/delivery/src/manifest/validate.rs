@@ -234,6 +234,15 @@ fn image(manifest: &Manifest) -> Option<Problem> {
             "such as \"docker.io/library/node:24-slim\"",
         );
     }
+    if image.base.is_some() && image.node.is_some() {
+        let message = "a base image brings its own Node";
+        return problem(&["image.node"], message, "leave out either image.base or image.node");
+    }
+    if image.base.is_some() && image.install_scripts {
+        let message = "install scripts cannot run for a base image";
+        let hint = "they would run under this host's Node, not the image's: leave out image.base or image.install_scripts";
+        return problem(&["image.install_scripts"], message, hint);
+    }
     if image.node.as_ref().is_some_and(|node| node.trim().is_empty()) {
         return problem(&["image.node"], "a range of versions cannot be empty", "such as \"24.x\"");
     }

@@ -7,7 +7,7 @@ mod sign;
 mod verify;
 
 pub use scope::Scope;
-pub use sign::{Credentials, presign, sign};
+pub use sign::{Credentials, Unsignable, presign, sign};
 pub use verify::{AuthError, Key, Verified, verify};
 
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -1,0 +1,404 @@
+//! The log group, the cluster, the task definition and the service; and watching a rollout to its end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use pileus_aws::ecs::{
+    AwsVpcConfiguration, ClusterSetting, ContainerDefinition, CreateClusterRequest, CreateServiceRequest,
+    DeploymentCircuitBreaker, DeploymentConfiguration, DescribeClustersRequest, DescribeServicesRequest,
+    DescribeTaskDefinitionRequest, DescribeTasksRequest, KeyValuePair, ListTasksRequest, LoadBalancer,
+    LogConfiguration, NetworkConfiguration, PortMapping, RegisterTaskDefinitionRequest, Service, Tag,
+    UpdateServiceRequest, ops,
+};
+use pileus_aws::logs::{
+    CreateLogGroupRequest, DescribeLogGroupsRequest, PutRetentionPolicyRequest, ops as logs_ops,
+};
+
+use super::balancing::Balancer;
+use super::network::Network;
+use super::roles::Roles;
+use super::{APP_TAG, DeployError, Deployment, Outcome, POLL, absent, given};
+
+/// Health checks come this often (in seconds) while a new version is rolled out: the shortest interval of an ALB.
+const ROLLOUT_CHECK_INTERVAL: u32 = 5;
+/// How long a new task may fail its checks while it starts, in seconds.
+const GRACE_SECONDS: i64 = 30;
+/// After this a rollout is given up watching; ECS itself goes on.
+const ROLLOUT_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// What became of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// The service runs what was asked for already.
+    None,
+    Done,
+}
+
+impl Deployment<'_> {
+    pub(super) async fn log_group(&mut self) -> Result<String, DeployError> {
+        let started = Instant::now();
+        let name = format!("/ecs/{}", self.manifest.name);
+        let wanted = Some(i64::from(self.manifest.logs.retention_days));
+        let request =
+            DescribeLogGroupsRequest { log_group_name_prefix: Some(name.clone()), ..Default::default() };
+        let found =
+            self.client.call::<logs_ops::DescribeLogGroups>(request).await?.log_groups.unwrap_or_default();
+        let found = found.into_iter().find(|group| group.log_group_name.as_ref() == Some(&name));
+        let mut outcome = Outcome::Unchanged;
+        if found.is_none() {
+            outcome = Outcome::Created;
+            let tags = Some(BTreeMap::from([(APP_TAG.to_owned(), self.manifest.name.clone())]));
+            let request = CreateLogGroupRequest { log_group_name: name.clone(), tags, ..Default::default() };
+            self.client.call::<logs_ops::CreateLogGroup>(request).await?;
+        }
+        if found.and_then(|group| group.retention_in_days) != wanted {
+            let days = i64::from(self.manifest.logs.retention_days);
+            let request = PutRetentionPolicyRequest { log_group_name: name.clone(), retention_in_days: days };
+            self.client.call::<logs_ops::PutRetentionPolicy>(request).await?;
+            if outcome == Outcome::Unchanged {
+                outcome = Outcome::Updated;
+            }
+        }
+        self.resource("log group", &name, outcome, started);
+        Ok(name)
+    }
+
+    pub(super) async fn cluster(&mut self) -> Result<String, DeployError> {
+        let (started, name) = (Instant::now(), self.manifest.name.clone());
+        let request = DescribeClustersRequest { clusters: Some(vec![name.clone()]), ..Default::default() };
+        let found = self.client.call::<ops::DescribeClusters>(request).await?.clusters.unwrap_or_default();
+        if found.iter().any(|cluster| cluster.status.as_deref() == Some("ACTIVE")) {
+            self.resource("cluster", &name, Outcome::Unchanged, started);
+            return Ok(name);
+        }
+        let insights =
+            ClusterSetting { name: Some("containerInsights".into()), value: Some("enhanced".into()) };
+        let request = CreateClusterRequest {
+            cluster_name: Some(name.clone()),
+            settings: Some(vec![insights]),
+            tags: self.ecs_tags(),
+            ..Default::default()
+        };
+        self.client.call::<ops::CreateCluster>(request).await?;
+        self.resource("cluster", &name, Outcome::Created, started);
+        Ok(name)
+    }
+
+    /// The revision for this image and configuration: the newest one if it is the same, else a new one.
+    pub(super) async fn task_definition(
+        &mut self,
+        image: &str,
+        roles: &Roles,
+        log_group: &str,
+    ) -> Result<String, DeployError> {
+        let (started, family) = (Instant::now(), self.manifest.name.clone());
+        let wanted = self.definition(image, roles, log_group);
+        let request = DescribeTaskDefinitionRequest { task_definition: family.clone(), ..Default::default() };
+        let newest = absent(
+            self.client.call::<ops::DescribeTaskDefinition>(request).await,
+            &["ClientException", "InvalidParameterException"],
+        )?;
+        if let Some(newest) = newest.and_then(|newest| newest.task_definition) {
+            let container = newest.container_definitions.iter().flatten().next();
+            let same = container.is_some_and(|known| equivalent(known, &wanted.container_definitions[0]))
+                && newest.cpu == wanted.cpu
+                && newest.memory == wanted.memory
+                && newest.execution_role_arn == wanted.execution_role_arn
+                && newest.task_role_arn == wanted.task_role_arn;
+            if same {
+                let revision = newest.revision.unwrap_or_default();
+                self.resource(
+                    "task definition",
+                    &format!("{family}:{revision}"),
+                    Outcome::Unchanged,
+                    started,
+                );
+                return given(newest.task_definition_arn, &family, "taskDefinitionArn");
+            }
+        }
+        let registered = self.client.call::<ops::RegisterTaskDefinition>(wanted).await?.task_definition;
+        let registered = given(registered, &family, "taskDefinition")?;
+        let revision = registered.revision.unwrap_or_default();
+        self.resource("task definition", &format!("{family}:{revision}"), Outcome::Created, started);
+        given(registered.task_definition_arn, &family, "taskDefinitionArn")
+    }
+
+    fn definition(&self, image: &str, roles: &Roles, log_group: &str) -> RegisterTaskDefinitionRequest {
+        let manifest = self.manifest;
+        let pair =
+            |name: &str, value: &str| KeyValuePair { name: Some(name.into()), value: Some(value.into()) };
+        let mut environment: Vec<_> = manifest.env.iter().map(|(name, value)| pair(name, value)).collect();
+        if !manifest.env.contains_key("PORT") {
+            environment.push(pair("PORT", &manifest.port.to_string()));
+        }
+        let options = BTreeMap::from([
+            ("awslogs-group".to_owned(), log_group.to_owned()),
+            ("awslogs-region".to_owned(), self.client.region().to_owned()),
+            ("awslogs-stream-prefix".to_owned(), "app".to_owned()),
+        ]);
+        let container = ContainerDefinition {
+            name: Some("app".into()),
+            image: Some(image.to_owned()),
+            essential: Some(true),
+            environment: Some(environment),
+            port_mappings: Some(vec![PortMapping {
+                container_port: Some(i64::from(manifest.port)),
+                protocol: Some("tcp".into()),
+                ..Default::default()
+            }]),
+            log_configuration: Some(LogConfiguration {
+                log_driver: "awslogs".into(),
+                options: Some(options),
+            }),
+            ..Default::default()
+        };
+        RegisterTaskDefinitionRequest {
+            family: manifest.name.clone(),
+            container_definitions: vec![container],
+            network_mode: Some("awsvpc".into()),
+            requires_compatibilities: Some(vec!["FARGATE".into()]),
+            cpu: Some(manifest.cpu.to_string()),
+            memory: Some(manifest.memory.to_string()),
+            execution_role_arn: Some(roles.execution.clone()),
+            task_role_arn: Some(roles.task.clone()),
+            tags: self.ecs_tags(),
+            ..Default::default()
+        }
+    }
+
+    /// Creates or updates the service and watches it until it is steady.
+    pub(super) async fn service(
+        &mut self,
+        cluster: &str,
+        definition: &str,
+        network: &Network,
+        balancer: &Balancer,
+    ) -> Result<Rollout, DeployError> {
+        let started = Instant::now();
+        let found =
+            self.describe(cluster).await?.filter(|service| service.status.as_deref() == Some("ACTIVE"));
+        let right = found.as_ref().is_some_and(|service| self.is_right(service, definition));
+        let settled = right && found.as_ref().is_some_and(is_settled);
+        if settled {
+            self.check_every(balancer, self.manifest.health.interval).await?;
+            self.resource("service", &self.manifest.name.clone(), Outcome::Unchanged, started);
+            return Ok(Rollout::None);
+        }
+        self.check_every(balancer, ROLLOUT_CHECK_INTERVAL).await?;
+        let outcome = match found {
+            Some(_) if right => Outcome::Unchanged,
+            Some(service) => {
+                let update = self.update(cluster, definition, &service);
+                self.client.call::<ops::UpdateService>(update).await?;
+                Outcome::Updated
+            }
+            None => {
+                let create = self.create(cluster, definition, network, balancer);
+                self.client.call::<ops::CreateService>(create).await?;
+                Outcome::Created
+            }
+        };
+        self.resource("service", &self.manifest.name.clone(), outcome, started);
+        let watched = self.watch(cluster, definition).await;
+        self.check_every(balancer, self.manifest.health.interval).await?;
+        watched.map(|()| Rollout::Done)
+    }
+
+    fn configuration(&self) -> DeploymentConfiguration {
+        let deploy = &self.manifest.deploy;
+        let breaker =
+            DeploymentCircuitBreaker { enable: deploy.circuit_breaker, rollback: deploy.circuit_breaker };
+        DeploymentConfiguration {
+            minimum_healthy_percent: Some(i64::from(deploy.minimum_healthy_percent)),
+            maximum_percent: Some(i64::from(deploy.maximum_percent)),
+            deployment_circuit_breaker: Some(breaker),
+            ..Default::default()
+        }
+    }
+
+    fn is_right(&self, service: &Service, definition: &str) -> bool {
+        let wanted = self.configuration();
+        let known = service.deployment_configuration.clone().unwrap_or_default();
+        service.task_definition.as_deref() == Some(definition)
+            && known.minimum_healthy_percent == wanted.minimum_healthy_percent
+            && known.maximum_percent == wanted.maximum_percent
+            && known.deployment_circuit_breaker == wanted.deployment_circuit_breaker
+            && service.desired_count == Some(self.desired(service))
+    }
+
+    /// What the service has, brought between the manifest's bounds: scaling moves it within them.
+    fn desired(&self, service: &Service) -> i64 {
+        let tasks = &self.manifest.tasks;
+        service.desired_count.unwrap_or(0).clamp(i64::from(tasks.min), i64::from(tasks.max))
+    }
+
+    fn create(
+        &self,
+        cluster: &str,
+        definition: &str,
+        network: &Network,
+        balancer: &Balancer,
+    ) -> CreateServiceRequest {
+        CreateServiceRequest {
+            cluster: Some(cluster.to_owned()),
+            service_name: self.manifest.name.clone(),
+            task_definition: Some(definition.to_owned()),
+            desired_count: Some(i64::from(self.manifest.tasks.desired())),
+            launch_type: Some("FARGATE".into()),
+            network_configuration: Some(NetworkConfiguration {
+                awsvpc_configuration: Some(AwsVpcConfiguration {
+                    subnets: network.private_subnets.clone(),
+                    security_groups: Some(vec![network.task_group.clone()]),
+                    assign_public_ip: Some("DISABLED".into()),
+                }),
+            }),
+            load_balancers: Some(vec![LoadBalancer {
+                target_group_arn: Some(balancer.target_group.clone()),
+                container_name: Some("app".into()),
+                container_port: Some(i64::from(self.manifest.port)),
+            }]),
+            deployment_configuration: Some(self.configuration()),
+            health_check_grace_period_seconds: Some(GRACE_SECONDS),
+            propagate_tags: Some("SERVICE".into()),
+            tags: self.ecs_tags(),
+            ..Default::default()
+        }
+    }
+
+    fn update(&self, cluster: &str, definition: &str, service: &Service) -> UpdateServiceRequest {
+        UpdateServiceRequest {
+            cluster: Some(cluster.to_owned()),
+            service: self.manifest.name.clone(),
+            task_definition: Some(definition.to_owned()),
+            desired_count: Some(self.desired(service)),
+            deployment_configuration: Some(self.configuration()),
+            ..Default::default()
+        }
+    }
+
+    async fn describe(&mut self, cluster: &str) -> Result<Option<Service>, DeployError> {
+        let request = DescribeServicesRequest {
+            cluster: Some(cluster.to_owned()),
+            services: vec![self.manifest.name.clone()],
+            ..Default::default()
+        };
+        let found = self.client.call::<ops::DescribeServices>(request).await?.services;
+        Ok(found.and_then(|services| services.into_iter().next()))
+    }
+
+    /// Follows the rollout of `definition`, reporting the service's events, until it is steady or has failed.
+    async fn watch(&mut self, cluster: &str, definition: &str) -> Result<(), DeployError> {
+        let started = Instant::now();
+        let mut seen: Option<Vec<String>> = None;
+        loop {
+            let service = given(self.describe(cluster).await?, &self.manifest.name, "services")?;
+            self.report_events(&service, &mut seen);
+            if let Some(reason) = failure(&service, definition) {
+                let tasks = self.stopped_tasks(cluster).await?;
+                return Err(DeployError::Failed { reason, tasks });
+            }
+            if is_settled(&service) {
+                return Ok(());
+            }
+            if started.elapsed() > ROLLOUT_TIME {
+                return Err(DeployError::Slow { what: "the new version".into(), after: ROLLOUT_TIME });
+            }
+            let primary = service.deployments.iter().flatten().next();
+            let counts = primary
+                .map(|primary| (primary.running_count.unwrap_or(0), primary.desired_count.unwrap_or(0)));
+            let (running, desired) = counts.unwrap_or_default();
+            self.waiting(format!("rollout: {running} of {desired} new tasks are running"));
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Events that came since the last look; those from before this rollout are not news.
+    fn report_events(&mut self, service: &Service, seen: &mut Option<Vec<String>>) {
+        let events: Vec<_> = service.events.iter().flatten().collect();
+        let ids = || events.iter().filter_map(|event| event.id.clone()).collect::<Vec<_>>();
+        if let Some(known) = seen {
+            for event in events.iter().rev() {
+                if event.id.as_ref().is_some_and(|id| !known.contains(id)) {
+                    (self.report)(super::Event::Service(event.message.clone().unwrap_or_default()));
+                }
+            }
+        }
+        *seen = Some(ids());
+    }
+
+    /// Why the latest tasks stopped, a line each, the same reason once.
+    async fn stopped_tasks(&mut self, cluster: &str) -> Result<Vec<String>, DeployError> {
+        let request = ListTasksRequest {
+            cluster: Some(cluster.to_owned()),
+            service_name: Some(self.manifest.name.clone()),
+            desired_status: Some("STOPPED".into()),
+            ..Default::default()
+        };
+        let arns = self.client.call::<ops::ListTasks>(request).await?.task_arns.unwrap_or_default();
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tasks = arns.into_iter().take(100).collect();
+        let request = DescribeTasksRequest { cluster: Some(cluster.to_owned()), tasks, ..Default::default() };
+        let tasks = self.client.call::<ops::DescribeTasks>(request).await?.tasks.unwrap_or_default();
+        let mut reasons = Vec::new();
+        for task in tasks {
+            let mut reason = task.stopped_reason.unwrap_or_default();
+            for container in task.containers.into_iter().flatten() {
+                if let Some(code) = container.exit_code {
+                    reason +=
+                        &format!(" (container {} exited with {code})", container.name.unwrap_or_default());
+                }
+                if let Some(why) = container.reason {
+                    reason += &format!(" ({why})");
+                }
+            }
+            if !reason.is_empty() && !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        Ok(reasons)
+    }
+
+    fn ecs_tags(&self) -> Option<Vec<Tag>> {
+        Some(vec![Tag { key: Some(APP_TAG.into()), value: Some(self.manifest.name.clone()) }])
+    }
+}
+
+/// One deployment, completed, with all its tasks: AWS's steady state.
+fn is_settled(service: &Service) -> bool {
+    let deployments: Vec<_> = service.deployments.iter().flatten().collect();
+    deployments.len() == 1
+        && deployments[0].rollout_state.as_deref() == Some("COMPLETED")
+        && service.running_count == service.desired_count
+}
+
+/// Why the rollout of `definition` has failed, if it has.
+fn failure(service: &Service, definition: &str) -> Option<String> {
+    let deployments = || service.deployments.iter().flatten();
+    let ours = deployments().find(|deployment| deployment.task_definition.as_deref() == Some(definition));
+    match ours {
+        Some(ours) if ours.rollout_state.as_deref() == Some("FAILED") => {
+            Some(ours.rollout_state_reason.clone().unwrap_or_else(|| "ECS gives no reason.".into()))
+        }
+        Some(_) => None,
+        // It has been rolled back, and its tasks are gone.
+        None => deployments().next().and_then(|primary| primary.rollout_state_reason.clone()),
+    }
+}
+
+/// Whether two definitions of the container come to the same, AWS's defaults aside.
+fn equivalent(known: &ContainerDefinition, wanted: &ContainerDefinition) -> bool {
+    let environment = |container: &ContainerDefinition| {
+        let pairs = container.environment.iter().flatten();
+        pairs.map(|pair| (pair.name.clone(), pair.value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let ports = |container: &ContainerDefinition| {
+        container.port_mappings.iter().flatten().filter_map(|port| port.container_port).collect::<Vec<_>>()
+    };
+    known.name == wanted.name
+        && known.image == wanted.image
+        && environment(known) == environment(wanted)
+        && ports(known) == ports(wanted)
+        && known.log_configuration == wanted.log_configuration
+}
