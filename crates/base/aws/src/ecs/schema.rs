@@ -42,12 +42,7 @@ static COMPATIBILITY: Shape =
 
 static COMPATIBILITY_LIST: Shape = Shape::list(&COMPATIBILITY, "member");
 
-static CONTAINER_CONDITION: Shape =
-    Shape::String(&StringShape::one_of(&["START", "COMPLETE", "SUCCESS", "HEALTHY"]));
-
 static CONTAINER_DEFINITIONS: Shape = Shape::list(&Shape::Structure(&CONTAINER_DEFINITION), "member");
-
-static CONTAINER_DEPENDENCIES: Shape = Shape::list(&Shape::Structure(&CONTAINER_DEPENDENCY), "member");
 
 static CONTAINER_IMAGES: Shape = Shape::list(&Shape::Structure(&CONTAINER_IMAGE), "member");
 
@@ -80,6 +75,10 @@ static DOCKER_LABELS_MAP: Shape = Shape::Map {
 
 static EBS_TAG_SPECIFICATIONS: Shape = Shape::list(&Shape::Structure(&EBS_TAG_SPECIFICATION), "member");
 
+static EFS_AUTHORIZATION_CONFIG_IAM: Shape = Shape::String(&StringShape::one_of(&["ENABLED", "DISABLED"]));
+
+static EFS_TRANSIT_ENCRYPTION: Shape = Shape::String(&StringShape::one_of(&["ENABLED", "DISABLED"]));
+
 static ENVIRONMENT_VARIABLES: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
 
 static FAILURES: Shape = Shape::list(&Shape::Structure(&FAILURE), "member");
@@ -87,8 +86,6 @@ static FAILURES: Shape = Shape::list(&Shape::Structure(&FAILURE), "member");
 static GPU_IDS: Shape = Shape::list(&Shape::STRING, "member");
 
 static INFERENCE_ACCELERATORS: Shape = Shape::list(&Shape::Structure(&INFERENCE_ACCELERATOR), "member");
-
-static INTEGER_LIST: Shape = Shape::list(&Shape::INTEGER, "member");
 
 static LAUNCH_TYPE: Shape =
     Shape::String(&StringShape::one_of(&["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"]));
@@ -166,6 +163,8 @@ static REQUIRES_ATTRIBUTES: Shape = Shape::list(&Shape::Structure(&ATTRIBUTE), "
 
 static SCHEDULING_STRATEGY: Shape = Shape::String(&StringShape::one_of(&["REPLICA", "DAEMON"]));
 
+static SCOPE: Shape = Shape::String(&StringShape::one_of(&["task", "shared"]));
+
 static SECRET_LIST: Shape = Shape::list(&Shape::Structure(&SECRET), "member");
 
 static SERVICE_CONNECT_CLIENT_ALIAS_LIST: Shape =
@@ -225,6 +224,18 @@ static STATISTICS: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "memb
 
 static STRING_LIST: Shape = Shape::list(&Shape::STRING, "member");
 
+static STRING_MAP: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static SYSTEM_CONTROLS: Shape = Shape::list(&Shape::Structure(&SYSTEM_CONTROL), "member");
+
 static PATTERN_OF_TAG_KEY: Pattern = Pattern::new("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)");
 static TAG_KEY: Shape =
     Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_KEY), values: &[] });
@@ -245,6 +256,8 @@ static TASK_DEFINITION_FIELD: Shape = Shape::String(&StringShape::one_of(&["TAGS
 
 static TASK_DEFINITION_FIELD_LIST: Shape = Shape::list(&TASK_DEFINITION_FIELD, "member");
 
+static TASK_DEFINITION_PLACEMENT_CONSTRAINT_TYPE: Shape = Shape::String(&StringShape::one_of(&["memberOf"]));
+
 static TASK_DEFINITION_PLACEMENT_CONSTRAINTS: Shape =
     Shape::list(&Shape::Structure(&TASK_DEFINITION_PLACEMENT_CONSTRAINT), "member");
 
@@ -259,31 +272,11 @@ static TASK_SETS: Shape = Shape::list(&Shape::Structure(&TASK_SET), "member");
 
 static TASKS: Shape = Shape::list(&Shape::Structure(&TASK), "member");
 
-static TMPFS_LIST: Shape = Shape::list(&Shape::Structure(&TMPFS), "member");
-
 static TRANSPORT_PROTOCOL: Shape = Shape::String(&StringShape::one_of(&["tcp", "udp"]));
 
-static ULIMIT_LIST: Shape = Shape::list(&Shape::Structure(&ULIMIT), "member");
-
-static ULIMIT_NAME: Shape = Shape::String(&StringShape::one_of(&[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-]));
-
 static VERSION_CONSISTENCY: Shape = Shape::String(&StringShape::one_of(&["enabled", "disabled"]));
+
+static VOLUME_FROM_LIST: Shape = Shape::list(&Shape::Structure(&VOLUME_FROM), "member");
 
 static VOLUME_LIST: Shape = Shape::list(&Shape::Structure(&VOLUME), "member");
 
@@ -403,20 +396,20 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::unsupported("links"),
         MemberSchema::new("portMappings", &PORT_MAPPING_LIST),
         MemberSchema::new("essential", &Shape::Bool),
-        MemberSchema::new("restartPolicy", &Shape::Structure(&CONTAINER_RESTART_POLICY)),
+        MemberSchema::unsupported("restartPolicy"),
         MemberSchema::new("entryPoint", &STRING_LIST),
         MemberSchema::new("command", &STRING_LIST),
         MemberSchema::new("environment", &ENVIRONMENT_VARIABLES).sensitive(),
         MemberSchema::unsupported("environmentFiles"),
         MemberSchema::new("mountPoints", &MOUNT_POINT_LIST),
-        MemberSchema::unsupported("volumesFrom"),
-        MemberSchema::new("linuxParameters", &Shape::Structure(&LINUX_PARAMETERS)),
+        MemberSchema::new("volumesFrom", &VOLUME_FROM_LIST),
+        MemberSchema::unsupported("linuxParameters"),
         MemberSchema::new("secrets", &SECRET_LIST),
-        MemberSchema::new("dependsOn", &CONTAINER_DEPENDENCIES),
-        MemberSchema::new("startTimeout", &Shape::INTEGER),
+        MemberSchema::unsupported("dependsOn"),
+        MemberSchema::unsupported("startTimeout"),
         MemberSchema::new("stopTimeout", &Shape::INTEGER),
         MemberSchema::new("versionConsistency", &VERSION_CONSISTENCY),
-        MemberSchema::new("hostname", &Shape::STRING),
+        MemberSchema::unsupported("hostname"),
         MemberSchema::new("user", &Shape::STRING),
         MemberSchema::new("workingDirectory", &Shape::STRING),
         MemberSchema::unsupported("disableNetworking"),
@@ -429,21 +422,13 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::unsupported("interactive"),
         MemberSchema::unsupported("pseudoTerminal"),
         MemberSchema::new("dockerLabels", &DOCKER_LABELS_MAP),
-        MemberSchema::new("ulimits", &ULIMIT_LIST),
+        MemberSchema::unsupported("ulimits"),
         MemberSchema::new("logConfiguration", &Shape::Structure(&LOG_CONFIGURATION)),
-        MemberSchema::new("healthCheck", &Shape::Structure(&HEALTH_CHECK)),
-        MemberSchema::unsupported("systemControls"),
+        MemberSchema::unsupported("healthCheck"),
+        MemberSchema::new("systemControls", &SYSTEM_CONTROLS),
         MemberSchema::unsupported("resourceRequirements"),
         MemberSchema::unsupported("firelensConfiguration"),
         MemberSchema::unsupported("credentialSpecs"),
-    ],
-};
-
-pub(crate) static CONTAINER_DEPENDENCY: StructureSchema = StructureSchema {
-    name: "ContainerDependency",
-    members: &[
-        MemberSchema::new("containerName", &Shape::STRING).required(),
-        MemberSchema::new("condition", &CONTAINER_CONDITION).required(),
     ],
 };
 
@@ -467,15 +452,6 @@ pub(crate) static CONTAINER_OVERRIDE: StructureSchema = StructureSchema {
         MemberSchema::new("memory", &Shape::INTEGER),
         MemberSchema::new("memoryReservation", &Shape::INTEGER),
         MemberSchema::unsupported("resourceRequirements"),
-    ],
-};
-
-pub(crate) static CONTAINER_RESTART_POLICY: StructureSchema = StructureSchema {
-    name: "ContainerRestartPolicy",
-    members: &[
-        MemberSchema::new("enabled", &Shape::Bool).required(),
-        MemberSchema::new("ignoredExitCodes", &INTEGER_LIST),
-        MemberSchema::new("restartAttemptPeriod", &Shape::INTEGER),
     ],
 };
 
@@ -728,6 +704,17 @@ pub(crate) static DESCRIBE_TASKS_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("tasks", &TASKS), MemberSchema::new("failures", &FAILURES)],
 };
 
+pub(crate) static DOCKER_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "DockerVolumeConfiguration",
+    members: &[
+        MemberSchema::new("scope", &SCOPE),
+        MemberSchema::new("autoprovision", &Shape::Bool),
+        MemberSchema::new("driver", &Shape::STRING),
+        MemberSchema::new("driverOpts", &STRING_MAP),
+        MemberSchema::new("labels", &STRING_MAP),
+    ],
+};
+
 pub(crate) static EBS_TAG_SPECIFICATION: StructureSchema = StructureSchema {
     name: "EBSTagSpecification",
     members: &[
@@ -748,10 +735,27 @@ pub(crate) static ECS_MANAGED_RESOURCES: StructureSchema = StructureSchema {
     ],
 };
 
-pub(crate) static EPHEMERAL_STORAGE: StructureSchema = StructureSchema {
-    name: "EphemeralStorage",
-    members: &[MemberSchema::new("sizeInGiB", &Shape::INTEGER).required()],
+pub(crate) static EFS_AUTHORIZATION_CONFIG: StructureSchema = StructureSchema {
+    name: "EFSAuthorizationConfig",
+    members: &[
+        MemberSchema::new("accessPointId", &Shape::STRING),
+        MemberSchema::new("iam", &EFS_AUTHORIZATION_CONFIG_IAM),
+    ],
 };
+
+pub(crate) static EFS_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "EFSVolumeConfiguration",
+    members: &[
+        MemberSchema::new("fileSystemId", &Shape::STRING).required(),
+        MemberSchema::new("rootDirectory", &Shape::STRING),
+        MemberSchema::new("transitEncryption", &EFS_TRANSIT_ENCRYPTION),
+        MemberSchema::new("transitEncryptionPort", &Shape::INTEGER),
+        MemberSchema::new("authorizationConfig", &Shape::Structure(&EFS_AUTHORIZATION_CONFIG)),
+    ],
+};
+
+pub(crate) static EPHEMERAL_STORAGE: StructureSchema =
+    StructureSchema { name: "EphemeralStorage", members: &[MemberSchema::new("sizeInGiB", &Shape::INTEGER)] };
 
 pub(crate) static EXECUTE_COMMAND_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ExecuteCommandConfiguration",
@@ -773,23 +777,33 @@ pub(crate) static EXECUTE_COMMAND_LOG_CONFIGURATION: StructureSchema = Structure
     ],
 };
 
+pub(crate) static F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG: StructureSchema = StructureSchema {
+    name: "FSxWindowsFileServerAuthorizationConfig",
+    members: &[
+        MemberSchema::new("credentialsParameter", &Shape::STRING).required(),
+        MemberSchema::new("domain", &Shape::STRING).required(),
+    ],
+};
+
+pub(crate) static F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "FSxWindowsFileServerVolumeConfiguration",
+    members: &[
+        MemberSchema::new("fileSystemId", &Shape::STRING).required(),
+        MemberSchema::new("rootDirectory", &Shape::STRING).required(),
+        MemberSchema::new(
+            "authorizationConfig",
+            &Shape::Structure(&F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG),
+        )
+        .required(),
+    ],
+};
+
 pub(crate) static FAILURE: StructureSchema = StructureSchema {
     name: "Failure",
     members: &[
         MemberSchema::new("arn", &Shape::STRING),
         MemberSchema::new("reason", &Shape::STRING),
         MemberSchema::new("detail", &Shape::STRING),
-    ],
-};
-
-pub(crate) static HEALTH_CHECK: StructureSchema = StructureSchema {
-    name: "HealthCheck",
-    members: &[
-        MemberSchema::new("command", &STRING_LIST).required(),
-        MemberSchema::new("interval", &Shape::INTEGER),
-        MemberSchema::new("timeout", &Shape::INTEGER),
-        MemberSchema::new("retries", &Shape::INTEGER),
-        MemberSchema::new("startPeriod", &Shape::INTEGER),
     ],
 };
 
@@ -806,27 +820,9 @@ pub(crate) static INFERENCE_ACCELERATOR: StructureSchema = StructureSchema {
     ],
 };
 
-pub(crate) static KERNEL_CAPABILITIES: StructureSchema = StructureSchema {
-    name: "KernelCapabilities",
-    members: &[MemberSchema::new("add", &STRING_LIST), MemberSchema::new("drop", &STRING_LIST)],
-};
-
 pub(crate) static KEY_VALUE_PAIR: StructureSchema = StructureSchema {
     name: "KeyValuePair",
     members: &[MemberSchema::new("name", &Shape::STRING), MemberSchema::new("value", &Shape::STRING)],
-};
-
-pub(crate) static LINUX_PARAMETERS: StructureSchema = StructureSchema {
-    name: "LinuxParameters",
-    members: &[
-        MemberSchema::new("capabilities", &Shape::Structure(&KERNEL_CAPABILITIES)),
-        MemberSchema::unsupported("devices"),
-        MemberSchema::new("initProcessEnabled", &Shape::Bool),
-        MemberSchema::unsupported("sharedMemorySize"),
-        MemberSchema::new("tmpfs", &TMPFS_LIST),
-        MemberSchema::unsupported("maxSwap"),
-        MemberSchema::unsupported("swappiness"),
-    ],
 };
 
 pub(crate) static LIST_CLUSTERS_REQUEST: StructureSchema = StructureSchema {
@@ -1174,7 +1170,7 @@ pub(crate) static PORT_MAPPING: StructureSchema = StructureSchema {
         MemberSchema::new("protocol", &TRANSPORT_PROTOCOL),
         MemberSchema::new("name", &Shape::STRING),
         MemberSchema::new("appProtocol", &APPLICATION_PROTOCOL),
-        MemberSchema::new("containerPortRange", &Shape::STRING),
+        MemberSchema::unsupported("containerPortRange"),
     ],
 };
 
@@ -1196,7 +1192,7 @@ pub(crate) static REGISTER_TASK_DEFINITION_REQUEST: StructureSchema = StructureS
         MemberSchema::new("networkMode", &NETWORK_MODE),
         MemberSchema::new("containerDefinitions", &CONTAINER_DEFINITIONS).required(),
         MemberSchema::new("volumes", &VOLUME_LIST),
-        MemberSchema::unsupported("placementConstraints"),
+        MemberSchema::new("placementConstraints", &TASK_DEFINITION_PLACEMENT_CONSTRAINTS),
         MemberSchema::new("requiresCompatibilities", &COMPATIBILITY_LIST),
         MemberSchema::new("cpu", &Shape::STRING),
         MemberSchema::new("memory", &Shape::STRING),
@@ -1205,7 +1201,7 @@ pub(crate) static REGISTER_TASK_DEFINITION_REQUEST: StructureSchema = StructureS
         MemberSchema::unsupported("ipcMode"),
         MemberSchema::unsupported("proxyConfiguration"),
         MemberSchema::unsupported("inferenceAccelerators"),
-        MemberSchema::new("ephemeralStorage", &Shape::Structure(&EPHEMERAL_STORAGE)),
+        MemberSchema::unsupported("ephemeralStorage"),
         MemberSchema::new("runtimePlatform", &Shape::Structure(&RUNTIME_PLATFORM)),
         MemberSchema::unsupported("enableFaultInjection"),
     ],
@@ -1268,6 +1264,16 @@ pub(crate) static RUNTIME_PLATFORM: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("cpuArchitecture", &CPU_ARCHITECTURE),
         MemberSchema::new("operatingSystemFamily", &OS_FAMILY),
+    ],
+};
+
+pub(crate) static S3_FILES_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "S3FilesVolumeConfiguration",
+    members: &[
+        MemberSchema::new("fileSystemArn", &Shape::STRING).required(),
+        MemberSchema::new("rootDirectory", &Shape::STRING),
+        MemberSchema::new("transitEncryptionPort", &Shape::INTEGER),
+        MemberSchema::new("accessPointArn", &Shape::STRING),
     ],
 };
 
@@ -1582,6 +1588,11 @@ pub(crate) static STOP_TASK_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("task", &Shape::Structure(&TASK))],
 };
 
+pub(crate) static SYSTEM_CONTROL: StructureSchema = StructureSchema {
+    name: "SystemControl",
+    members: &[MemberSchema::new("namespace", &Shape::STRING), MemberSchema::new("value", &Shape::STRING)],
+};
+
 pub(crate) static TAG: StructureSchema = StructureSchema {
     name: "Tag",
     members: &[MemberSchema::new("key", &TAG_KEY), MemberSchema::new("value", &TAG_VALUE)],
@@ -1675,7 +1686,10 @@ pub(crate) static TASK_DEFINITION: StructureSchema = StructureSchema {
 
 pub(crate) static TASK_DEFINITION_PLACEMENT_CONSTRAINT: StructureSchema = StructureSchema {
     name: "TaskDefinitionPlacementConstraint",
-    members: &[MemberSchema::new("type", &Shape::STRING), MemberSchema::new("expression", &Shape::STRING)],
+    members: &[
+        MemberSchema::new("type", &TASK_DEFINITION_PLACEMENT_CONSTRAINT_TYPE),
+        MemberSchema::new("expression", &Shape::STRING),
+    ],
 };
 
 pub(crate) static TASK_EPHEMERAL_STORAGE: StructureSchema = StructureSchema {
@@ -1695,7 +1709,7 @@ pub(crate) static TASK_OVERRIDE: StructureSchema = StructureSchema {
         MemberSchema::new("executionRoleArn", &Shape::STRING),
         MemberSchema::new("memory", &Shape::STRING),
         MemberSchema::new("taskRoleArn", &Shape::STRING),
-        MemberSchema::new("ephemeralStorage", &Shape::Structure(&EPHEMERAL_STORAGE)),
+        MemberSchema::unsupported("ephemeralStorage"),
     ],
 };
 
@@ -1735,24 +1749,6 @@ pub(crate) static TIMEOUT_CONFIGURATION: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("idleTimeoutSeconds", &Shape::INTEGER),
         MemberSchema::new("perRequestTimeoutSeconds", &Shape::INTEGER),
-    ],
-};
-
-pub(crate) static TMPFS: StructureSchema = StructureSchema {
-    name: "Tmpfs",
-    members: &[
-        MemberSchema::new("containerPath", &Shape::STRING).required(),
-        MemberSchema::new("size", &Shape::INTEGER).required(),
-        MemberSchema::new("mountOptions", &STRING_LIST),
-    ],
-};
-
-pub(crate) static ULIMIT: StructureSchema = StructureSchema {
-    name: "Ulimit",
-    members: &[
-        MemberSchema::new("name", &ULIMIT_NAME).required(),
-        MemberSchema::new("softLimit", &Shape::INTEGER).required(),
-        MemberSchema::new("hardLimit", &Shape::INTEGER).required(),
     ],
 };
 
@@ -1805,11 +1801,22 @@ pub(crate) static VOLUME: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("name", &Shape::STRING),
         MemberSchema::new("host", &Shape::Structure(&HOST_VOLUME_PROPERTIES)),
-        MemberSchema::unsupported("dockerVolumeConfiguration"),
-        MemberSchema::unsupported("efsVolumeConfiguration"),
-        MemberSchema::unsupported("s3filesVolumeConfiguration"),
-        MemberSchema::unsupported("fsxWindowsFileServerVolumeConfiguration"),
-        MemberSchema::unsupported("configuredAtLaunch"),
+        MemberSchema::new("dockerVolumeConfiguration", &Shape::Structure(&DOCKER_VOLUME_CONFIGURATION)),
+        MemberSchema::new("efsVolumeConfiguration", &Shape::Structure(&EFS_VOLUME_CONFIGURATION)),
+        MemberSchema::new("s3filesVolumeConfiguration", &Shape::Structure(&S3_FILES_VOLUME_CONFIGURATION)),
+        MemberSchema::new(
+            "fsxWindowsFileServerVolumeConfiguration",
+            &Shape::Structure(&F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION),
+        ),
+        MemberSchema::new("configuredAtLaunch", &Shape::Bool),
+    ],
+};
+
+pub(crate) static VOLUME_FROM: StructureSchema = StructureSchema {
+    name: "VolumeFrom",
+    members: &[
+        MemberSchema::new("sourceContainer", &Shape::STRING),
+        MemberSchema::new("readOnly", &Shape::Bool),
     ],
 };
 

@@ -89,29 +89,20 @@ pileus_model::structure! {
         memory_reservation: Option<i64> = "memoryReservation",
         port_mappings: Option<Vec<PortMapping>> = "portMappings",
         essential: Option<bool> = "essential",
-        restart_policy: Option<ContainerRestartPolicy> = "restartPolicy",
         entry_point: Option<Vec<String>> = "entryPoint",
         command: Option<Vec<String>> = "command",
         environment: Option<Vec<KeyValuePair>> = "environment",
         mount_points: Option<Vec<MountPoint>> = "mountPoints",
-        linux_parameters: Option<LinuxParameters> = "linuxParameters",
+        volumes_from: Option<Vec<VolumeFrom>> = "volumesFrom",
         secrets: Option<Vec<Secret>> = "secrets",
-        depends_on: Option<Vec<ContainerDependency>> = "dependsOn",
-        start_timeout: Option<i64> = "startTimeout",
         stop_timeout: Option<i64> = "stopTimeout",
         version_consistency: Option<String> = "versionConsistency",
-        hostname: Option<String> = "hostname",
         user: Option<String> = "user",
         working_directory: Option<String> = "workingDirectory",
         readonly_root_filesystem: Option<bool> = "readonlyRootFilesystem",
         docker_labels: Option<BTreeMap<String, String>> = "dockerLabels",
-        ulimits: Option<Vec<Ulimit>> = "ulimits",
         log_configuration: Option<LogConfiguration> = "logConfiguration",
-        health_check: Option<HealthCheck> = "healthCheck",
-    }
-    ContainerDependency = schema::CONTAINER_DEPENDENCY {
-        container_name: String = "containerName",
-        condition: String = "condition",
+        system_controls: Option<Vec<SystemControl>> = "systemControls",
     }
     ContainerImage = schema::CONTAINER_IMAGE {
         container_name: Option<String> = "containerName",
@@ -125,11 +116,6 @@ pileus_model::structure! {
         cpu: Option<i64> = "cpu",
         memory: Option<i64> = "memory",
         memory_reservation: Option<i64> = "memoryReservation",
-    }
-    ContainerRestartPolicy = schema::CONTAINER_RESTART_POLICY {
-        enabled: bool = "enabled",
-        ignored_exit_codes: Option<Vec<i64>> = "ignoredExitCodes",
-        restart_attempt_period: Option<i64> = "restartAttemptPeriod",
     }
     CreateClusterRequest = schema::CREATE_CLUSTER_REQUEST {
         cluster_name: Option<String> = "clusterName",
@@ -285,6 +271,13 @@ pileus_model::structure! {
         tasks: Option<Vec<Task>> = "tasks",
         failures: Option<Vec<Failure>> = "failures",
     }
+    DockerVolumeConfiguration = schema::DOCKER_VOLUME_CONFIGURATION {
+        scope: Option<String> = "scope",
+        autoprovision: Option<bool> = "autoprovision",
+        driver: Option<String> = "driver",
+        driver_opts: Option<BTreeMap<String, String>> = "driverOpts",
+        labels: Option<BTreeMap<String, String>> = "labels",
+    }
     EBSTagSpecification = schema::EBS_TAG_SPECIFICATION {
         resource_type: Option<String> = "resourceType",
         tags: Option<Vec<Tag>> = "tags",
@@ -297,8 +290,19 @@ pileus_model::structure! {
         service_security_groups: Option<Vec<ManagedSecurityGroup>> = "serviceSecurityGroups",
         log_groups: Option<Vec<ManagedLogGroup>> = "logGroups",
     }
+    EFSAuthorizationConfig = schema::EFS_AUTHORIZATION_CONFIG {
+        access_point_id: Option<String> = "accessPointId",
+        iam: Option<String> = "iam",
+    }
+    EFSVolumeConfiguration = schema::EFS_VOLUME_CONFIGURATION {
+        file_system_id: String = "fileSystemId",
+        root_directory: Option<String> = "rootDirectory",
+        transit_encryption: Option<String> = "transitEncryption",
+        transit_encryption_port: Option<i64> = "transitEncryptionPort",
+        authorization_config: Option<EFSAuthorizationConfig> = "authorizationConfig",
+    }
     EphemeralStorage = schema::EPHEMERAL_STORAGE {
-        size_in_gib: i64 = "sizeInGiB",
+        size_in_gib: Option<i64> = "sizeInGiB",
     }
     ExecuteCommandConfiguration = schema::EXECUTE_COMMAND_CONFIGURATION {
         kms_key_id: Option<String> = "kmsKeyId",
@@ -312,17 +316,19 @@ pileus_model::structure! {
         s3_encryption_enabled: Option<bool> = "s3EncryptionEnabled",
         s3_key_prefix: Option<String> = "s3KeyPrefix",
     }
+    FSxWindowsFileServerAuthorizationConfig = schema::F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG {
+        credentials_parameter: String = "credentialsParameter",
+        domain: String = "domain",
+    }
+    FSxWindowsFileServerVolumeConfiguration = schema::F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION {
+        file_system_id: String = "fileSystemId",
+        root_directory: String = "rootDirectory",
+        authorization_config: FSxWindowsFileServerAuthorizationConfig = "authorizationConfig",
+    }
     Failure = schema::FAILURE {
         arn: Option<String> = "arn",
         reason: Option<String> = "reason",
         detail: Option<String> = "detail",
-    }
-    HealthCheck = schema::HEALTH_CHECK {
-        command: Vec<String> = "command",
-        interval: Option<i64> = "interval",
-        timeout: Option<i64> = "timeout",
-        retries: Option<i64> = "retries",
-        start_period: Option<i64> = "startPeriod",
     }
     HostVolumeProperties = schema::HOST_VOLUME_PROPERTIES {
         source_path: Option<String> = "sourcePath",
@@ -331,18 +337,9 @@ pileus_model::structure! {
         device_name: Option<String> = "deviceName",
         device_type: Option<String> = "deviceType",
     }
-    KernelCapabilities = schema::KERNEL_CAPABILITIES {
-        add: Option<Vec<String>> = "add",
-        drop: Option<Vec<String>> = "drop",
-    }
     KeyValuePair = schema::KEY_VALUE_PAIR {
         name: Option<String> = "name",
         value: Option<String> = "value",
-    }
-    LinuxParameters = schema::LINUX_PARAMETERS {
-        capabilities: Option<KernelCapabilities> = "capabilities",
-        init_process_enabled: Option<bool> = "initProcessEnabled",
-        tmpfs: Option<Vec<Tmpfs>> = "tmpfs",
     }
     ListClustersRequest = schema::LIST_CLUSTERS_REQUEST {
         next_token: Option<String> = "nextToken",
@@ -557,7 +554,6 @@ pileus_model::structure! {
         protocol: Option<String> = "protocol",
         name: Option<String> = "name",
         app_protocol: Option<String> = "appProtocol",
-        container_port_range: Option<String> = "containerPortRange",
     }
     ProxyConfiguration = schema::PROXY_CONFIGURATION {
         r#type: Option<String> = "type",
@@ -571,11 +567,11 @@ pileus_model::structure! {
         network_mode: Option<String> = "networkMode",
         container_definitions: Vec<ContainerDefinition> = "containerDefinitions",
         volumes: Option<Vec<Volume>> = "volumes",
+        placement_constraints: Option<Vec<TaskDefinitionPlacementConstraint>> = "placementConstraints",
         requires_compatibilities: Option<Vec<String>> = "requiresCompatibilities",
         cpu: Option<String> = "cpu",
         memory: Option<String> = "memory",
         tags: Option<Vec<Tag>> = "tags",
-        ephemeral_storage: Option<EphemeralStorage> = "ephemeralStorage",
         runtime_platform: Option<RuntimePlatform> = "runtimePlatform",
     }
     RegisterTaskDefinitionResponse = schema::REGISTER_TASK_DEFINITION_RESPONSE {
@@ -615,6 +611,12 @@ pileus_model::structure! {
     RuntimePlatform = schema::RUNTIME_PLATFORM {
         cpu_architecture: Option<String> = "cpuArchitecture",
         operating_system_family: Option<String> = "operatingSystemFamily",
+    }
+    S3FilesVolumeConfiguration = schema::S3_FILES_VOLUME_CONFIGURATION {
+        file_system_arn: String = "fileSystemArn",
+        root_directory: Option<String> = "rootDirectory",
+        transit_encryption_port: Option<i64> = "transitEncryptionPort",
+        access_point_arn: Option<String> = "accessPointArn",
     }
     Scale = schema::SCALE {
         value: Option<f64> = "value",
@@ -824,6 +826,10 @@ pileus_model::structure! {
     StopTaskResponse = schema::STOP_TASK_RESPONSE {
         task: Option<Task> = "task",
     }
+    SystemControl = schema::SYSTEM_CONTROL {
+        namespace: Option<String> = "namespace",
+        value: Option<String> = "value",
+    }
     Tag = schema::TAG {
         key: Option<String> = "key",
         value: Option<String> = "value",
@@ -914,7 +920,6 @@ pileus_model::structure! {
         execution_role_arn: Option<String> = "executionRoleArn",
         memory: Option<String> = "memory",
         task_role_arn: Option<String> = "taskRoleArn",
-        ephemeral_storage: Option<EphemeralStorage> = "ephemeralStorage",
     }
     TaskSet = schema::TASK_SET {
         id: Option<String> = "id",
@@ -947,16 +952,6 @@ pileus_model::structure! {
         idle_timeout_seconds: Option<i64> = "idleTimeoutSeconds",
         per_request_timeout_seconds: Option<i64> = "perRequestTimeoutSeconds",
     }
-    Tmpfs = schema::TMPFS {
-        container_path: String = "containerPath",
-        size: i64 = "size",
-        mount_options: Option<Vec<String>> = "mountOptions",
-    }
-    Ulimit = schema::ULIMIT {
-        name: String = "name",
-        soft_limit: i64 = "softLimit",
-        hard_limit: i64 = "hardLimit",
-    }
     UntagResourceRequest = schema::UNTAG_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",
         tag_keys: Vec<String> = "tagKeys",
@@ -985,6 +980,15 @@ pileus_model::structure! {
     Volume = schema::VOLUME {
         name: Option<String> = "name",
         host: Option<HostVolumeProperties> = "host",
+        docker_volume_configuration: Option<DockerVolumeConfiguration> = "dockerVolumeConfiguration",
+        efs_volume_configuration: Option<EFSVolumeConfiguration> = "efsVolumeConfiguration",
+        s3files_volume_configuration: Option<S3FilesVolumeConfiguration> = "s3filesVolumeConfiguration",
+        fsx_windows_file_server_volume_configuration: Option<FSxWindowsFileServerVolumeConfiguration> = "fsxWindowsFileServerVolumeConfiguration",
+        configured_at_launch: Option<bool> = "configuredAtLaunch",
+    }
+    VolumeFrom = schema::VOLUME_FROM {
+        source_container: Option<String> = "sourceContainer",
+        read_only: Option<bool> = "readOnly",
     }
     VpcLatticeConfiguration = schema::VPC_LATTICE_CONFIGURATION {
         role_arn: Option<String> = "roleArn",
