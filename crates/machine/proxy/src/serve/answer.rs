@@ -1,0 +1,75 @@
+//! Answers of the balancer's own: sent, counted, and what then becomes of the connection.
+
+use pileus_core::Timestamp;
+
+use super::io::write_both;
+use super::{Connection, Next};
+use crate::http1::error_page::{Answer, page};
+use crate::http1::{BodyKind, BodyReader};
+use crate::stats::Metric;
+use crate::worker::scratch::Scratch;
+
+impl Connection<'_> {
+    /// Answers a request that is not understood, or did not arrive; the connection ends with it.
+    pub(super) async fn answer_error(&mut self, scratch: &mut Scratch, status: u16) -> Next {
+        scratch.head.leave(BodyKind::UntilClose);
+        scratch.to_head = false;
+        self.answer_page(scratch, status, None, false).await
+    }
+
+    /// Answers with ALB's page for `status`.
+    pub(super) async fn answer_page(
+        &mut self,
+        scratch: &mut Scratch,
+        status: u16,
+        note: Option<&str>,
+        keep_alive: bool,
+    ) -> Next {
+        let row = self.row(&self.worker.view());
+        row.elb_status(status);
+        let body = page(status, note);
+        let answer = Answer {
+            status,
+            content_type: "text/html",
+            location: None,
+            body: body.as_bytes(),
+            keep_alive,
+            to_head: scratch.to_head,
+        };
+        self.send(scratch, &answer).await
+    }
+
+    /// Sends `answer` to the request in `scratch`, none of whose body was used.
+    pub(super) async fn send(&mut self, scratch: &mut Scratch, answer: &Answer<'_>) -> Next {
+        let rest = skip_body(scratch);
+        let keep_alive = answer.keep_alive && rest;
+        scratch.answer.clear();
+        Answer { keep_alive, ..answer.clone() }.write(&mut scratch.answer, now());
+        self.idle.touch();
+        let write = write_both(&mut self.writer, &scratch.answer, &[], |_| self.idle.touch());
+        let written = self.idle.limit(write).await;
+        self.row(&self.worker.view()).add(Metric::ProcessedBytes, scratch.answer.len() as u64);
+        match (written, keep_alive, rest) {
+            (Some(Ok(())), true, _) => Next::Keep,
+            (Some(Ok(())), false, true) => Next::Close,
+            (Some(Ok(())), false, false) => Next::Linger,
+            _ => Next::Close,
+        }
+    }
+}
+
+/// Forgets the request, its body included, where all of it has arrived. `false`: the client is still sending.
+fn skip_body(scratch: &mut Scratch) -> bool {
+    scratch.input.consume(scratch.head.len);
+    let mut body = BodyReader::new(scratch.head.body);
+    match body.take(scratch.input.filled()) {
+        Ok(taken) => scratch.input.consume(taken),
+        Err(_) => return false,
+    }
+    body.done()
+}
+
+pub(super) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,330 @@
+//! One request and its response over one connection to a target: both directions at once, neither ahead of the
+//! slower end. No task is spawned and, for a request without body, four system calls do the work: read and write
+//! on either side.
+
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
+
+use super::Next;
+use super::io::{Idle, read, write_both};
+use crate::http1::forward::{self, ResponseHop};
+use crate::http1::{BodyKind, BodyReader, Buffer, MAX_RESPONSE_HEAD, ResponseHead};
+use crate::stats::Row;
+use crate::worker::scratch::Scratch;
+
+/// Bodies that are surely longer are moved in larger pieces.
+const LARGE: usize = 64 * 1024;
+
+pub(super) struct Exchange<'a> {
+    pub(super) idle: &'a Idle,
+    pub(super) group_row: &'a Row,
+    pub(super) body: BodyKind,
+    pub(super) upgrade: bool,
+    pub(super) hop: ResponseHop,
+    pub(super) state: State,
+}
+
+/// How far the exchange has come; both directions write to it.
+#[derive(Default)]
+pub(super) struct State {
+    /// The whole request has gone out.
+    pub(super) sent: Cell<bool>,
+    sent_at: Cell<Option<Instant>>,
+    /// The balancer waits for the client's next bytes, not for the target to take them.
+    starving: Cell<bool>,
+    /// A byte of the response has come.
+    heard: Cell<bool>,
+    /// A byte of the final response has gone to the client.
+    responding: Cell<bool>,
+    pub(super) bytes: Cell<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done {
+        /// The connection to the target may carry another request.
+        reusable: bool,
+        next: Next,
+    },
+    /// Protocols were switched; the connections are tunnelled from here.
+    Upgraded,
+    /// The target closed without a byte of an answer.
+    Stale,
+    /// Nothing has gone to the client: it shall get this status.
+    Failed(u16),
+    /// The client has gone, or got only a part: there is nothing to be said.
+    Lost,
+}
+
+/// Why the way to the target ended early.
+enum Stop {
+    ClientGone,
+    BadBody,
+    TargetGone,
+}
+
+impl Exchange<'_> {
+    pub(super) async fn run(
+        &self,
+        reader: &mut ReadHalf<'_>,
+        writer: &mut WriteHalf<'_>,
+        stream: &mut TcpStream,
+        scratch: &mut Scratch,
+    ) -> Ended {
+        let (mut from_target, mut to_target) = stream.split();
+        let Scratch { input, request, output, response, answer, to_head, .. } = scratch;
+        let mut upload = pin!(self.upload(reader, &mut to_target, input, request));
+        let mut download = pin!(self.download(&mut from_target, writer, output, response, answer, *to_head));
+        let mut uploading = true;
+        self.idle.touch();
+        poll_fn(|cx| {
+            if uploading && let Poll::Ready(stop) = upload.as_mut().poll(cx) {
+                uploading = false;
+                match stop {
+                    // An answer may have come all the same.
+                    Stop::TargetGone => {}
+                    Stop::BadBody if !self.state.responding.get() => return Poll::Ready(Ended::Failed(400)),
+                    Stop::ClientGone | Stop::BadBody => return Poll::Ready(Ended::Lost),
+                }
+            }
+            if let Poll::Ready(ended) = download.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            self.idle.poll_expired(cx).map(|()| self.timed_out())
+        })
+        .await
+    }
+
+    fn timed_out(&self) -> Ended {
+        match (self.state.responding.get(), self.state.starving.get()) {
+            (true, _) => Ended::Lost,
+            (false, true) => Ended::Failed(408),
+            (false, false) => Ended::Failed(504),
+        }
+    }
+
+    /// Sends the request, then watches whether the client goes away. Ends only with a reason to stop.
+    async fn upload(
+        &self,
+        reader: &mut ReadHalf<'_>,
+        target: &mut WriteHalf<'_>,
+        input: &mut Buffer,
+        head: &[u8],
+    ) -> Stop {
+        let mut body = BodyReader::new(self.body);
+        let Ok(mut taken) = body.take(input.filled()) else { return Stop::BadBody };
+        let mut head = head;
+        loop {
+            if self.write(target, head, &input.filled()[..taken]).await.is_err() {
+                return Stop::TargetGone;
+            }
+            head = &[];
+            input.consume(taken);
+            if body.done() {
+                break;
+            }
+            self.state.starving.set(true);
+            if body.at_least() > LARGE as u64 {
+                input.grow(LARGE);
+            }
+            if !matches!(read(reader, input, LARGE).await, Ok(1..)) {
+                return Stop::ClientGone;
+            }
+            self.state.starving.set(false);
+            self.idle.touch();
+            match body.take(input.filled()) {
+                Ok(count) => taken = count,
+                Err(_) => return Stop::BadBody,
+            }
+        }
+        self.state.sent.set(true);
+        self.state.sent_at.set(Some(Instant::now()));
+        if input.is_empty() {
+            client_gone(reader).await;
+            return Stop::ClientGone;
+        }
+        pending().await
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        to: &mut W,
+        first: &[u8],
+        second: &[u8],
+    ) -> std::io::Result<()> {
+        write_both(to, first, second, |count| {
+            self.idle.touch();
+            self.state.bytes.set(self.state.bytes.get() + count as u64);
+        })
+        .await
+    }
+
+    async fn download(
+        &self,
+        target: &mut ReadHalf<'_>,
+        client: &mut WriteHalf<'_>,
+        output: &mut Buffer,
+        head: &mut ResponseHead,
+        answer: &mut Vec<u8>,
+        to_head: bool,
+    ) -> Ended {
+        output.clear();
+        loop {
+            if let Err(ended) = self.read_head(target, output, head, to_head).await {
+                return ended;
+            }
+            if head.status == 101 || head.status >= 200 {
+                break;
+            }
+            if self.hop.client_minor == 1 {
+                answer.clear();
+                forward::response(answer, output.filled(), head, self.hop);
+                if self.write(client, answer, &[]).await.is_err() {
+                    return Ended::Lost;
+                }
+            }
+            output.consume(head.len);
+        }
+        self.count(head.status);
+        if head.status == 101 {
+            return self.switch(client, output, head, answer).await;
+        }
+        self.relay(target, client, output, head, answer).await
+    }
+
+    async fn read_head(
+        &self,
+        target: &mut ReadHalf<'_>,
+        output: &mut Buffer,
+        head: &mut ResponseHead,
+        to_head: bool,
+    ) -> Result<(), Ended> {
+        loop {
+            if !output.is_empty() {
+                match head.parse(output.filled(), to_head) {
+                    Ok(true) if head.len > MAX_RESPONSE_HEAD => return Err(Ended::Failed(502)),
+                    Ok(true) => return Ok(()),
+                    Ok(false) if output.len() > MAX_RESPONSE_HEAD => return Err(Ended::Failed(502)),
+                    Ok(false) => {}
+                    Err(_) => return Err(Ended::Failed(502)),
+                }
+            }
+            match read(target, output, 2 * MAX_RESPONSE_HEAD).await {
+                Ok(1..) => self.state.heard.set(true),
+                _ if self.state.heard.get() => return Err(Ended::Failed(502)),
+                _ => return Err(Ended::Stale),
+            }
+            self.idle.touch();
+        }
+    }
+
+    fn count(&self, status: u16) {
+        self.group_row.target_status(status);
+        if let Some(sent) = self.state.sent_at.get() {
+            self.group_row.response_time(sent.elapsed().as_micros() as u64);
+        }
+    }
+
+    async fn switch(
+        &self,
+        client: &mut WriteHalf<'_>,
+        output: &mut Buffer,
+        head: &ResponseHead,
+        answer: &mut Vec<u8>,
+    ) -> Ended {
+        if !self.upgrade {
+            return Ended::Failed(502);
+        }
+        answer.clear();
+        forward::response(answer, output.filled(), head, self.hop);
+        output.consume(head.len);
+        match self.write(client, answer, &[]).await {
+            Ok(()) => Ended::Upgraded,
+            Err(_) => Ended::Lost,
+        }
+    }
+
+    async fn relay(
+        &self,
+        target: &mut ReadHalf<'_>,
+        client: &mut WriteHalf<'_>,
+        output: &mut Buffer,
+        head: &ResponseHead,
+        answer: &mut Vec<u8>,
+    ) -> Ended {
+        let unchunk = head.body == BodyKind::Chunked && self.hop.client_minor == 0;
+        let keep_alive = self.hop.keep_alive && head.body != BodyKind::UntilClose && !unchunk;
+        answer.clear();
+        forward::response(answer, output.filled(), head, ResponseHop { keep_alive, ..self.hop });
+        output.consume(head.len);
+        let mut body = BodyReader::new(head.body);
+        self.state.responding.set(true);
+        if let Err(ended) = self.relay_filled(client, output, &mut body, answer, unchunk).await {
+            return ended;
+        }
+        if body.at_least() > LARGE as u64 {
+            output.grow(LARGE);
+        }
+        while !body.done() {
+            match read(target, output, LARGE).await {
+                Ok(1..) => self.idle.touch(),
+                Ok(_) if head.body == BodyKind::UntilClose => break,
+                _ => return Ended::Lost,
+            }
+            if let Err(ended) = self.relay_filled(client, output, &mut body, &[], unchunk).await {
+                return ended;
+            }
+        }
+        let sent = self.state.sent.get();
+        let next = match (sent, keep_alive) {
+            (true, true) => Next::Keep,
+            (true, false) => Next::Close,
+            (false, _) => Next::Linger,
+        };
+        let reusable = sent && head.keep_alive && head.body != BodyKind::UntilClose && output.is_empty();
+        Ended::Done { reusable, next }
+    }
+
+    /// Passes on what has been read, after `head`.
+    async fn relay_filled(
+        &self,
+        client: &mut WriteHalf<'_>,
+        output: &mut Buffer,
+        body: &mut BodyReader,
+        head: &[u8],
+        unchunk: bool,
+    ) -> Result<(), Ended> {
+        let mut head = head;
+        if unchunk {
+            while !output.is_empty() && !body.done() {
+                let piece = body.next(output.filled()).map_err(|_| Ended::Lost)?;
+                let data = if piece.data { &output.filled()[..piece.len] } else { &[] };
+                self.write(client, head, data).await.map_err(|_| Ended::Lost)?;
+                head = &[];
+                output.consume(piece.len);
+            }
+            return self.write(client, head, &[]).await.map_err(|_| Ended::Lost);
+        }
+        let taken = body.take(output.filled()).map_err(|_| Ended::Lost)?;
+        self.write(client, head, &output.filled()[..taken]).await.map_err(|_| Ended::Lost)?;
+        output.consume(taken);
+        Ok(())
+    }
+}
+
+/// Waits until the client closes its side. A request sent ahead hides that; it is read in its turn.
+async fn client_gone(reader: &mut ReadHalf<'_>) {
+    if poll_fn(|cx| reader.as_ref().poll_read_ready(cx)).await.is_ok() {
+        let mut byte = [0];
+        if matches!(reader.peek(&mut byte).await, Ok(1..)) {
+            pending().await
+        }
+    }
+}
