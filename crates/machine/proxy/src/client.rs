@@ -138,23 +138,30 @@ impl Proxy for BalancerClient {
 
     fn teardown(&self) -> Result<(), MachineError> {
         self.stop_supervising();
-        let failed = |cause: &dyn std::fmt::Display| MachineError::new("end the balancer", cause);
-        let mut connection = match UnixStream::connect(self.shared.config.socket_path()) {
-            Ok(connection) => connection,
-            // Nobody listens: there is none.
-            Err(_) => return self.shared.forget(),
-        };
-        let peer = getsockopt(&connection, sockopt::PeerCredentials).map_err(|error| failed(&error))?;
-        if write_frame(&mut connection, &Command::Shutdown).is_ok() && ends(peer.pid()) {
-            return self.shared.forget();
-        }
-        tracing::warn!(pid = peer.pid(), "the balancer does not end when asked: killing it");
-        match kill(Pid::from_raw(peer.pid()), Signal::SIGKILL) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-        if ends(peer.pid()) { self.shared.forget() } else { Err(failed(&"it survives SIGKILL")) }
+        stop(&self.shared.config)
     }
+}
+
+/// Ends the balancer of this configuration, if there is one, and removes its files. Nobody may be supervising it.
+///
+/// # Errors
+/// It cannot be ended.
+pub fn stop(config: &BalancerConfig) -> Result<(), MachineError> {
+    let failed = |cause: &dyn std::fmt::Display| MachineError::new("end the balancer", cause);
+    let Ok(mut connection) = UnixStream::connect(config.socket_path()) else {
+        // Nobody listens: there is none.
+        return forget(config);
+    };
+    let peer = getsockopt(&connection, sockopt::PeerCredentials).map_err(|error| failed(&error))?;
+    if write_frame(&mut connection, &Command::Shutdown).is_ok() && ends(peer.pid()) {
+        return forget(config);
+    }
+    tracing::warn!(pid = peer.pid(), "the balancer does not end when asked: killing it");
+    match kill(Pid::from_raw(peer.pid()), Signal::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(error) => return Err(failed(&error)),
+    }
+    if ends(peer.pid()) { forget(config) } else { Err(failed(&"it survives SIGKILL")) }
 }
 
 /// Leaves the balancer running: it serves on, and the next engine finds it.
@@ -181,19 +188,19 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding it")
     }
+}
 
-    /// Removes what the ended balancer kept.
-    fn forget(&self) -> Result<(), MachineError> {
-        for path in [self.config.socket_path(), self.config.state_path()] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(MachineError::new(format!("remove {}", path.display()), error));
-                }
-                _ => {}
+/// Removes what an ended balancer kept.
+fn forget(config: &BalancerConfig) -> Result<(), MachineError> {
+    for path in [config.socket_path(), config.state_path()] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(MachineError::new(format!("remove {}", path.display()), error));
             }
+            _ => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl State {

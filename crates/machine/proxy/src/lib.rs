@@ -22,7 +22,7 @@ mod upstream;
 mod wire;
 mod worker;
 
-pub use client::BalancerClient;
+pub use client::{BalancerClient, stop};
 pub use config::BalancerConfig;
 pub use daemon::balancer_main;
 pub use error::ProxyError;

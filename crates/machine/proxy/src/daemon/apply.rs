@@ -166,7 +166,7 @@ impl Applier {
                             }
                         }
                         Err(error) => {
-                            self.hub.listen_failed(&lb.id, listener.port, format!("{address}: {error}"))
+                            self.hub.listen_failed(&lb.id, listener.port, format!("{address}: {error}"));
                         }
                     }
                 }

@@ -138,9 +138,8 @@ impl BodyReader {
                 self.left = self.left << 4 | u64::from(digit);
                 Chunk::Size { digits: digits + 1, line: line + 1 }
             }
-            (Chunk::Size { digits: 1.., .. }, b'\r') => Chunk::SizeLf,
+            (Chunk::Size { digits: 1.., .. } | Chunk::Extension { .. }, b'\r') => Chunk::SizeLf,
             (Chunk::Size { digits: 1.., line }, b';') => Chunk::Extension { line },
-            (Chunk::Extension { .. }, b'\r') => Chunk::SizeLf,
             (Chunk::Extension { line }, b'\t' | b' '..=b'~' | 0x80..) if line < MAX_CHUNK_LINE => {
                 Chunk::Extension { line: line + 1 }
             }

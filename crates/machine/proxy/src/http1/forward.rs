@@ -92,11 +92,7 @@ fn host(out: &mut Vec<u8>, host: &[u8], hop: &Hop<'_>) {
 /// `name:80` → `name`, `[::1]:80` → `[::1]`.
 pub(crate) fn without_port(host: &[u8]) -> &[u8] {
     match host.iter().rposition(|&byte| byte == b':') {
-        Some(colon)
-            if !host[colon..].contains(&b']') && !(host[0] != b'[' && host[..colon].contains(&b':')) =>
-        {
-            &host[..colon]
-        }
+        Some(colon) if !host[colon..].contains(&b']') => &host[..colon],
         _ => host,
     }
 }
@@ -119,7 +115,7 @@ fn passes(field: &Field, buffer: &[u8], head: &RequestHead, attributes: &LoadBal
         HeaderId::Other => {
             let name = field.name.in_(buffer);
             !(head.nominates && nominated(&head.fields, buffer, name))
-                && !(attributes.drop_invalid_header_fields && !valid_name(name))
+                && (!attributes.drop_invalid_header_fields || valid_name(name))
         }
     }
 }

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind, getsockname,
+    listen, setsockopt, socket, sockopt,
 };
 
 /// Connections that wait to be accepted, per socket.
@@ -19,7 +19,7 @@ pub(crate) fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<Tc
     // SO_REUSEPORT lets any process of this user in: only a bind without it shows that the address is free.
     let probe = bound(address, false)?;
     let port = getsockname::<SockaddrStorage>(std::os::fd::AsRawFd::as_raw_fd(&probe))?;
-    let port = port.as_sockaddr_in().map(|a| a.port()).or(port.as_sockaddr_in6().map(|a| a.port()));
+    let port = port.as_sockaddr_in().map(SockaddrIn::port).or(port.as_sockaddr_in6().map(SockaddrIn6::port));
     drop(probe);
     let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
     (0..count)

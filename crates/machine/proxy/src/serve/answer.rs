@@ -51,7 +51,6 @@ impl Connection<'_> {
         self.row(&self.worker.view()).add(Metric::ProcessedBytes, scratch.answer.len() as u64);
         match (written, keep_alive, rest) {
             (Some(Ok(())), true, _) => Next::Keep,
-            (Some(Ok(())), false, true) => Next::Close,
             (Some(Ok(())), false, false) => Next::Linger,
             _ => Next::Close,
         }

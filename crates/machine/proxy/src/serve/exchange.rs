@@ -324,7 +324,7 @@ async fn client_gone(reader: &mut ReadHalf<'_>) {
     if poll_fn(|cx| reader.as_ref().poll_read_ready(cx)).await.is_ok() {
         let mut byte = [0];
         if matches!(reader.peek(&mut byte).await, Ok(1..)) {
-            pending().await
+            pending::<()>().await;
         }
     }
 }

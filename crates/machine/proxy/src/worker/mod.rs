@@ -75,6 +75,7 @@ pub(crate) struct Worker {
     pub(crate) book: Book,
     pub(crate) connections: Connections,
     pub(crate) random: RefCell<Random>,
+    #[expect(clippy::vec_box, reason = "they are handed out and come back; moving them would copy them")]
     scratch: RefCell<Vec<Box<Scratch>>>,
     /// Grows with each configuration.
     pub(crate) generation: Cell<u64>,
