@@ -109,6 +109,14 @@ impl BlobStore for Blobs {
         }
     }
 
+    fn uploaded(&self, id: &str) -> Option<u64> {
+        fs::metadata(self.upload_path(id).ok()?).ok().map(|metadata| metadata.len())
+    }
+
+    fn abandon(&self, id: &str) -> Result<(), MachineError> {
+        remove(&self.upload_path(id)?)
+    }
+
     fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError> {
         let file = self.upload_path(id)?;
         let size = fs::metadata(&file).map_err(failed("read", &file))?.len();
@@ -118,11 +126,7 @@ impl BlobStore for Blobs {
     }
 
     fn delete(&self, digest: &str) -> Result<(), MachineError> {
-        let path = self.path(digest)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        remove(&self.path(digest)?)
     }
 
     fn list(&self) -> Result<Vec<(String, u64)>, MachineError> {
@@ -134,6 +138,14 @@ impl BlobStore for Blobs {
         }
         blobs.sort_unstable();
         Ok(blobs)
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> Result<(), MachineError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -175,9 +187,14 @@ mod tests {
         assert_eq!(blobs.upload("u-1", 0, &mut "he".as_bytes(), 5), Ok(2));
         assert!(blobs.upload("u-1", 0, &mut "he".as_bytes(), 5).is_err());
         assert!(blobs.upload("u-1", 2, &mut "lloo".as_bytes(), 5).is_err());
+        assert_eq!(blobs.uploaded("u-1"), Some(2));
         assert_eq!(blobs.upload("u-1", 2, &mut "llo".as_bytes(), 5), Ok(5));
         assert_eq!(blobs.finish("u-1", HELLO), Ok(5));
         assert!(blobs.finish("u-1", HELLO).is_err());
+        assert_eq!(blobs.upload("u-2", 0, &mut "he".as_bytes(), 5), Ok(2));
+        blobs.abandon("u-2").expect("it can be removed");
+        blobs.abandon("u-2").expect("removing nothing is fine");
+        assert_eq!(blobs.uploaded("u-2"), None);
         assert!(blobs.upload("../u", 0, &mut "x".as_bytes(), 5).is_err());
     }
 }

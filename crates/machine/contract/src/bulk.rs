@@ -179,6 +179,15 @@ pub trait BlobStore: Send + Sync {
     /// `offset` is not the present length of the upload, or the bytes could not be written.
     fn upload(&self, id: &str, offset: u64, content: &mut dyn Read, limit: u64) -> Result<u64, MachineError>;
 
+    /// The length of an upload that has begun and not ended.
+    fn uploaded(&self, id: &str) -> Option<u64>;
+
+    /// Ends an upload without a blob. Unknown ones are no error.
+    ///
+    /// # Errors
+    /// What was uploaded could not be removed.
+    fn abandon(&self, id: &str) -> Result<(), MachineError>;
+
     /// Makes a blob of an upload if it has this digest; returns its size. The upload ends in either case.
     ///
     /// # Errors

@@ -178,7 +178,7 @@ impl BlobStore for TempBlobs {
     }
 
     fn upload(&self, id: &str, offset: u64, content: &mut dyn Read, limit: u64) -> Result<u64, MachineError> {
-        let bytes = read_limited(content, limit)?;
+        let bytes = read_limited(content, limit.saturating_sub(offset))?;
         let mut uploads = self.uploads.lock().expect(POISON);
         let upload = uploads.entry(id.to_owned()).or_default();
         if upload.len() as u64 != offset {
@@ -189,6 +189,15 @@ impl BlobStore for TempBlobs {
         }
         upload.extend(bytes);
         Ok(upload.len() as u64)
+    }
+
+    fn uploaded(&self, id: &str) -> Option<u64> {
+        self.uploads.lock().expect(POISON).get(id).map(|upload| upload.len() as u64)
+    }
+
+    fn abandon(&self, id: &str) -> Result<(), MachineError> {
+        self.uploads.lock().expect(POISON).remove(id);
+        Ok(())
     }
 
     fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError> {

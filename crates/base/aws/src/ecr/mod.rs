@@ -96,7 +96,10 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         &LIST_IMAGES,
         &LIST_TAGS_FOR_RESOURCE,
         &PUT_IMAGE,
+        &PUT_IMAGE_SCANNING_CONFIGURATION,
         &PUT_IMAGE_TAG_MUTABILITY,
+        &TAG_RESOURCE,
+        &UNTAG_RESOURCE,
         &UPLOAD_LAYER_PART,
     ],
 };

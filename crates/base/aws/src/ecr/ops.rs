@@ -115,12 +115,36 @@ impl Operation for PutImage {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_IMAGE;
 }
 
+pub struct PutImageScanningConfiguration;
+
+impl Operation for PutImageScanningConfiguration {
+    type Input = super::PutImageScanningConfigurationRequest;
+    type Output = super::PutImageScanningConfigurationResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_IMAGE_SCANNING_CONFIGURATION;
+}
+
 pub struct PutImageTagMutability;
 
 impl Operation for PutImageTagMutability {
     type Input = super::PutImageTagMutabilityRequest;
     type Output = super::PutImageTagMutabilityResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_IMAGE_TAG_MUTABILITY;
+}
+
+pub struct TagResource;
+
+impl Operation for TagResource {
+    type Input = super::TagResourceRequest;
+    type Output = super::TagResourceResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_RESOURCE;
+}
+
+pub struct UntagResource;
+
+impl Operation for UntagResource {
+    type Input = super::UntagResourceRequest;
+    type Output = super::UntagResourceResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_RESOURCE;
 }
 
 pub struct UploadLayerPart;
@@ -522,6 +546,30 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static PUT_IMAGE_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
+        name: "PutImageScanningConfiguration",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_IMAGE_SCANNING_CONFIGURATION_REQUEST,
+        output: &super::super::schema::PUT_IMAGE_SCANNING_CONFIGURATION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
     pub(crate) static PUT_IMAGE_TAG_MUTABILITY: OperationSchema = OperationSchema {
         name: "PutImageTagMutability",
         service: &super::super::SERVICE,
@@ -542,6 +590,64 @@ pub(super) mod schemas {
                 code: "RepositoryNotFoundException",
                 status: 400,
             },
+        ],
+    };
+
+    pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
+        name: "TagResource",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_RESOURCE_REQUEST,
+        output: &super::super::schema::TAG_RESOURCE_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "InvalidTagParameterException",
+                code: "InvalidTagParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "TooManyTagsException", code: "TooManyTagsException", status: 400 },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+        ],
+    };
+
+    pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
+        name: "UntagResource",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_RESOURCE_REQUEST,
+        output: &super::super::schema::UNTAG_RESOURCE_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "InvalidTagParameterException",
+                code: "InvalidTagParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "TooManyTagsException", code: "TooManyTagsException", status: 400 },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
         ],
     };
 

@@ -50,9 +50,6 @@ static IMAGE_LIST: Shape = Shape::list(&Shape::Structure(&IMAGE), "member");
 static IMAGE_MANIFEST: Shape =
     Shape::String(&StringShape { min: 1, max: 4194304, pattern: None, values: &[] });
 
-static IMAGE_STATUS_FILTER: Shape =
-    Shape::String(&StringShape::one_of(&["ACTIVE", "ARCHIVED", "ACTIVATING", "ANY"]));
-
 static IMAGE_TAG: Shape = Shape::String(&StringShape { min: 1, max: 300, pattern: None, values: &[] });
 
 static IMAGE_TAG_LIST: Shape = Shape::list(&IMAGE_TAG, "member");
@@ -126,6 +123,8 @@ static REPOSITORY_NAME: Shape =
 
 static REPOSITORY_NAME_LIST: Shape =
     Shape::List { member: &REPOSITORY_NAME, item: "member", flattened: false, min: 1, max: 100 };
+
+static TAG_KEY_LIST: Shape = Shape::list(&Shape::STRING, "member");
 
 static TAG_LIST: Shape = Shape::list(&Shape::Structure(&TAG), "member");
 
@@ -249,10 +248,7 @@ pub(crate) static DELETE_REPOSITORY_RESPONSE: StructureSchema = StructureSchema 
 
 pub(crate) static DESCRIBE_IMAGES_FILTER: StructureSchema = StructureSchema {
     name: "DescribeImagesFilter",
-    members: &[
-        MemberSchema::new("tagStatus", &TAG_STATUS),
-        MemberSchema::new("imageStatus", &IMAGE_STATUS_FILTER),
-    ],
+    members: &[MemberSchema::new("tagStatus", &TAG_STATUS), MemberSchema::unsupported("imageStatus")],
 };
 
 pub(crate) static DESCRIBE_IMAGES_REQUEST: StructureSchema = StructureSchema {
@@ -435,10 +431,7 @@ pub(crate) static LAYER_FAILURE: StructureSchema = StructureSchema {
 
 pub(crate) static LIST_IMAGES_FILTER: StructureSchema = StructureSchema {
     name: "ListImagesFilter",
-    members: &[
-        MemberSchema::new("tagStatus", &TAG_STATUS),
-        MemberSchema::new("imageStatus", &IMAGE_STATUS_FILTER),
-    ],
+    members: &[MemberSchema::new("tagStatus", &TAG_STATUS), MemberSchema::unsupported("imageStatus")],
 };
 
 pub(crate) static LIST_IMAGES_REQUEST: StructureSchema = StructureSchema {
@@ -485,6 +478,25 @@ pub(crate) static PUT_IMAGE_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("image", &Shape::Structure(&IMAGE))],
 };
 
+pub(crate) static PUT_IMAGE_SCANNING_CONFIGURATION_REQUEST: StructureSchema = StructureSchema {
+    name: "PutImageScanningConfigurationRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("imageScanningConfiguration", &Shape::Structure(&IMAGE_SCANNING_CONFIGURATION))
+            .required(),
+    ],
+};
+
+pub(crate) static PUT_IMAGE_SCANNING_CONFIGURATION_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutImageScanningConfigurationResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("imageScanningConfiguration", &Shape::Structure(&IMAGE_SCANNING_CONFIGURATION)),
+    ],
+};
+
 pub(crate) static PUT_IMAGE_TAG_MUTABILITY_REQUEST: StructureSchema = StructureSchema {
     name: "PutImageTagMutabilityRequest",
     members: &[
@@ -527,6 +539,28 @@ pub(crate) static TAG: StructureSchema = StructureSchema {
         MemberSchema::new("Value", &Shape::STRING).required(),
     ],
 };
+
+pub(crate) static TAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
+    name: "TagResourceRequest",
+    members: &[
+        MemberSchema::new("resourceArn", &Shape::STRING).required(),
+        MemberSchema::new("tags", &TAG_LIST).required(),
+    ],
+};
+
+pub(crate) static TAG_RESOURCE_RESPONSE: StructureSchema =
+    StructureSchema { name: "TagResourceResponse", members: &[] };
+
+pub(crate) static UNTAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagResourceRequest",
+    members: &[
+        MemberSchema::new("resourceArn", &Shape::STRING).required(),
+        MemberSchema::new("tagKeys", &TAG_KEY_LIST).required(),
+    ],
+};
+
+pub(crate) static UNTAG_RESOURCE_RESPONSE: StructureSchema =
+    StructureSchema { name: "UntagResourceResponse", members: &[] };
 
 pub(crate) static UPLOAD_LAYER_PART_REQUEST: StructureSchema = StructureSchema {
     name: "UploadLayerPartRequest",

@@ -78,7 +78,6 @@ pileus_model::structure! {
     }
     DescribeImagesFilter = schema::DESCRIBE_IMAGES_FILTER {
         tag_status: Option<String> = "tagStatus",
-        image_status: Option<String> = "imageStatus",
     }
     DescribeImagesRequest = schema::DESCRIBE_IMAGES_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -191,7 +190,6 @@ pileus_model::structure! {
     }
     ListImagesFilter = schema::LIST_IMAGES_FILTER {
         tag_status: Option<String> = "tagStatus",
-        image_status: Option<String> = "imageStatus",
     }
     ListImagesRequest = schema::LIST_IMAGES_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -221,6 +219,16 @@ pileus_model::structure! {
     PutImageResponse = schema::PUT_IMAGE_RESPONSE {
         image: Option<Image> = "image",
     }
+    PutImageScanningConfigurationRequest = schema::PUT_IMAGE_SCANNING_CONFIGURATION_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        image_scanning_configuration: ImageScanningConfiguration = "imageScanningConfiguration",
+    }
+    PutImageScanningConfigurationResponse = schema::PUT_IMAGE_SCANNING_CONFIGURATION_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        image_scanning_configuration: Option<ImageScanningConfiguration> = "imageScanningConfiguration",
+    }
     PutImageTagMutabilityRequest = schema::PUT_IMAGE_TAG_MUTABILITY_REQUEST {
         registry_id: Option<String> = "registryId",
         repository_name: String = "repositoryName",
@@ -248,6 +256,16 @@ pileus_model::structure! {
         key: String = "Key",
         value: String = "Value",
     }
+    TagResourceRequest = schema::TAG_RESOURCE_REQUEST {
+        resource_arn: String = "resourceArn",
+        tags: Vec<Tag> = "tags",
+    }
+    TagResourceResponse = schema::TAG_RESOURCE_RESPONSE {}
+    UntagResourceRequest = schema::UNTAG_RESOURCE_REQUEST {
+        resource_arn: String = "resourceArn",
+        tag_keys: Vec<String> = "tagKeys",
+    }
+    UntagResourceResponse = schema::UNTAG_RESOURCE_RESPONSE {}
     UploadLayerPartRequest = schema::UPLOAD_LAYER_PART_REQUEST {
         registry_id: Option<String> = "registryId",
         repository_name: String = "repositoryName",
