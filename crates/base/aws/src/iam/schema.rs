@@ -122,7 +122,7 @@ pub(crate) static CREATE_ROLE_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::new("AssumeRolePolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
         MemberSchema::new("Description", &ROLE_DESCRIPTION_TYPE),
         MemberSchema::new("MaxSessionDuration", &ROLE_MAX_SESSION_DURATION_TYPE),
-        MemberSchema::new("PermissionsBoundary", &ARN_TYPE),
+        MemberSchema::unsupported("PermissionsBoundary"),
         MemberSchema::new("Tags", &TAG_LIST_TYPE),
     ],
 };

@@ -29,7 +29,6 @@ pileus_model::structure! {
         assume_role_policy_document: String = "AssumeRolePolicyDocument",
         description: Option<String> = "Description",
         max_session_duration: Option<i64> = "MaxSessionDuration",
-        permissions_boundary: Option<String> = "PermissionsBoundary",
         tags: Option<Vec<Tag>> = "Tags",
     }
     CreateRoleResponse = schema::CREATE_ROLE_RESPONSE {

@@ -19,8 +19,6 @@ static EXTERNAL_ID_TYPE: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
-static POLICY_DESCRIPTOR_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_DESCRIPTOR_TYPE), "member");
-
 static ROLE_DURATION_SECONDS_TYPE: Shape = Shape::Integer { min: 900, max: 43200 };
 
 static PATTERN_OF_ROLE_SESSION_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]*");
@@ -31,51 +29,20 @@ static ROLE_SESSION_NAME_TYPE: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
-static PATTERN_OF_SOURCE_IDENTITY_TYPE: Pattern = Pattern::new("[\\w+=,.@-]*");
-static SOURCE_IDENTITY_TYPE: Shape = Shape::String(&StringShape {
-    min: 2,
-    max: 64,
-    pattern: Some(&PATTERN_OF_SOURCE_IDENTITY_TYPE),
-    values: &[],
-});
-
-static TAG_KEY_LIST_TYPE: Shape =
-    Shape::List { member: &TAG_KEY_TYPE, item: "member", flattened: false, min: 0, max: 50 };
-
-static PATTERN_OF_TAG_KEY_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+");
-static TAG_KEY_TYPE: Shape =
-    Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_KEY_TYPE), values: &[] });
-
-static TAG_LIST_TYPE: Shape =
-    Shape::List { member: &Shape::Structure(&TAG), item: "member", flattened: false, min: 0, max: 50 };
-
-static PATTERN_OF_TAG_VALUE_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
-static TAG_VALUE_TYPE: Shape =
-    Shape::String(&StringShape { min: 0, max: 256, pattern: Some(&PATTERN_OF_TAG_VALUE_TYPE), values: &[] });
-
-static PATTERN_OF_UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE: Pattern =
-    Pattern::new("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
-static UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
-    min: 1,
-    max: usize::MAX,
-    pattern: Some(&PATTERN_OF_UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE),
-    values: &[],
-});
-
 pub(crate) static ASSUME_ROLE_REQUEST: StructureSchema = StructureSchema {
     name: "AssumeRoleRequest",
     members: &[
         MemberSchema::new("RoleArn", &ARN_TYPE).required(),
         MemberSchema::new("RoleSessionName", &ROLE_SESSION_NAME_TYPE).required(),
-        MemberSchema::new("PolicyArns", &POLICY_DESCRIPTOR_LIST_TYPE),
-        MemberSchema::new("Policy", &UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE),
+        MemberSchema::unsupported("PolicyArns"),
+        MemberSchema::unsupported("Policy"),
         MemberSchema::new("DurationSeconds", &ROLE_DURATION_SECONDS_TYPE),
-        MemberSchema::new("Tags", &TAG_LIST_TYPE),
-        MemberSchema::new("TransitiveTagKeys", &TAG_KEY_LIST_TYPE),
+        MemberSchema::unsupported("Tags"),
+        MemberSchema::unsupported("TransitiveTagKeys"),
         MemberSchema::new("ExternalId", &EXTERNAL_ID_TYPE),
         MemberSchema::unsupported("SerialNumber"),
         MemberSchema::unsupported("TokenCode"),
-        MemberSchema::new("SourceIdentity", &SOURCE_IDENTITY_TYPE),
+        MemberSchema::unsupported("SourceIdentity"),
         MemberSchema::unsupported("ProvidedContexts"),
     ],
 };
@@ -86,7 +53,7 @@ pub(crate) static ASSUME_ROLE_RESPONSE: StructureSchema = StructureSchema {
         MemberSchema::new("Credentials", &Shape::Structure(&CREDENTIALS)),
         MemberSchema::new("AssumedRoleUser", &Shape::Structure(&ASSUMED_ROLE_USER)),
         MemberSchema::new("PackedPolicySize", &Shape::INTEGER),
-        MemberSchema::new("SourceIdentity", &SOURCE_IDENTITY_TYPE),
+        MemberSchema::new("SourceIdentity", &Shape::STRING),
     ],
 };
 
@@ -114,16 +81,5 @@ pub(crate) static GET_CALLER_IDENTITY_RESPONSE: StructureSchema = StructureSchem
         MemberSchema::new("UserId", &Shape::STRING),
         MemberSchema::new("Account", &Shape::STRING),
         MemberSchema::new("Arn", &ARN_TYPE),
-    ],
-};
-
-pub(crate) static POLICY_DESCRIPTOR_TYPE: StructureSchema =
-    StructureSchema { name: "PolicyDescriptorType", members: &[MemberSchema::new("arn", &ARN_TYPE)] };
-
-pub(crate) static TAG: StructureSchema = StructureSchema {
-    name: "Tag",
-    members: &[
-        MemberSchema::new("Key", &TAG_KEY_TYPE).required(),
-        MemberSchema::new("Value", &TAG_VALUE_TYPE).required(),
     ],
 };

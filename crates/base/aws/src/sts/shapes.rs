@@ -14,13 +14,8 @@ pileus_model::structure! {
     AssumeRoleRequest = schema::ASSUME_ROLE_REQUEST {
         role_arn: String = "RoleArn",
         role_session_name: String = "RoleSessionName",
-        policy_arns: Option<Vec<PolicyDescriptorType>> = "PolicyArns",
-        policy: Option<String> = "Policy",
         duration_seconds: Option<i64> = "DurationSeconds",
-        tags: Option<Vec<Tag>> = "Tags",
-        transitive_tag_keys: Option<Vec<String>> = "TransitiveTagKeys",
         external_id: Option<String> = "ExternalId",
-        source_identity: Option<String> = "SourceIdentity",
     }
     AssumeRoleResponse = schema::ASSUME_ROLE_RESPONSE {
         credentials: Option<Credentials> = "Credentials",
@@ -43,12 +38,5 @@ pileus_model::structure! {
         user_id: Option<String> = "UserId",
         account: Option<String> = "Account",
         arn: Option<String> = "Arn",
-    }
-    PolicyDescriptorType = schema::POLICY_DESCRIPTOR_TYPE {
-        arn: Option<String> = "arn",
-    }
-    Tag = schema::TAG {
-        key: String = "Key",
-        value: String = "Value",
     }
 }

@@ -1,0 +1,79 @@
+//! Credentials for tasks: the document that 169.254.170.2 serves.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>
+
+use std::time::Duration;
+
+use pileus_core::{ApiError, Arn, Secret, Timestamp};
+use pileus_state::Tx;
+use serde_json::json;
+
+use crate::role;
+use crate::session::{self, Mint, Session};
+use crate::sts::trusts_service;
+
+const SERVICE: &str = "ecs-tasks.amazonaws.com";
+/// As at AWS; the engine makes new ones before these end.
+const LIFETIME: Duration = Duration::from_secs(6 * 3600);
+
+/// What a task gets to act as its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskCredentials {
+    /// JSON with `RoleArn`, `AccessKeyId`, `SecretAccessKey`, `Token` and `Expiration`.
+    pub document: Secret,
+    pub expires: Timestamp,
+}
+
+/// Starts a session of a role of this account for a task; its name is the task's id.
+///
+/// # Errors
+/// There is no such role, or it does not trust ECS tasks: `ClientException`, in the words of ECS.
+pub fn task_credentials(
+    tx: &mut Tx,
+    mint: &mut Mint,
+    role_arn: &str,
+    task_id: &str,
+    now: Timestamp,
+) -> Result<TaskCredentials, ApiError> {
+    let scope = tx.scope().clone();
+    let source = scope.arn("ecs", format_args!("task/{task_id}"));
+    tx.within(scope.global(), |tx| {
+        let name = Arn::parse(role_arn).map(|arn| arn.name()).unwrap_or_default();
+        let role = role::get(tx, name).filter(|role| role.arn(&scope) == role_arn);
+        let role = role.ok_or_else(|| unable(role_arn))?;
+        if !trusts_service(&role, SERVICE, role_arn, &scope.account, &source)? {
+            return Err(unable(role_arn));
+        }
+        let session = session::start(tx, mint, &role, task_id, LIFETIME, now);
+        Ok(TaskCredentials { document: document(role_arn, &session), expires: session.expires })
+    })
+}
+
+/// Ends the sessions of a task that has stopped.
+pub fn end_task_credentials(tx: &mut Tx, task_id: &str) {
+    let global = tx.scope().global();
+    tx.within(global, |tx| {
+        for session in tx.list::<Session>().iter().filter(|session| session.name == task_id) {
+            tx.delete::<Session>(&session.access_key);
+        }
+    });
+}
+
+fn unable(role_arn: &str) -> ApiError {
+    let message = format!(
+        "ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the role \
+         being passed has the proper trust relationship and permissions and that your IAM user has permissions to \
+         pass this role."
+    );
+    ApiError::client("ClientException", message)
+}
+
+fn document(role_arn: &str, session: &Session) -> Secret {
+    let json = json!({
+        "RoleArn": role_arn,
+        "AccessKeyId": session.access_key,
+        "SecretAccessKey": session.secret.reveal(),
+        "Token": session.token.reveal(),
+        "Expiration": session.expires.format("%Y-%m-%dT%H:%M:%SZ"),
+    });
+    Secret::new(json.to_string())
+}
