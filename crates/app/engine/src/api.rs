@@ -1,19 +1,22 @@
 //! One AWS request, from bytes to bytes: protocol, signature, validation, authorisation, handler, durability.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response};
-use pileus_core::{ApiError, Clock, IdGen, Scope};
+use pileus_core::{ApiError, Clock, IdGen, Scope, Secret};
 use pileus_model::{Value, validate};
+use pileus_security::Mint;
 use pileus_service::{Caller, Context, Router};
 use pileus_state::{State, Tx};
 use pileus_store::{Committed, Db};
-use pileus_wire::{Call, Decoded};
+use pileus_wire::{Call, Rejection};
 
+use crate::auth::Identity;
 use crate::machine::Machine;
-use crate::{EngineError, auth, entropy, wiring};
+use crate::{EngineError, Home, auth, entropy, pool, wiring};
 
 /// What every request and every loop works with.
 pub(crate) struct Engine {
@@ -24,6 +27,8 @@ pub(crate) struct Engine {
     pub(crate) port: u16,
     router: Router,
     ids: Mutex<IdGen>,
+    /// By listener port, the loopback port where the balancer's edge listens for it.
+    edges: Mutex<BTreeMap<u16, u16>>,
 }
 
 /// A verified request for one operation.
@@ -43,7 +48,7 @@ impl Engine {
         port: u16,
     ) -> Result<Self, EngineError> {
         let ids = Mutex::new(IdGen::seeded(entropy::seed()?));
-        Ok(Self { db, clock, machine, port, router, ids })
+        Ok(Self { db, clock, machine, port, router, ids, edges: Mutex::default() })
     }
 
     /// Answers one request in the protocol that it speaks.
@@ -51,40 +56,47 @@ impl Engine {
         let request_id = self.ids(IdGen::uuid);
         let call = match pileus_wire::detect(wiring::SERVICES, parts, &body) {
             Ok(call) => call,
-            Err(failure) => return pileus_wire::encode_failure(&failure, &request_id),
+            Err(Rejection { dialect, error }) => {
+                return pileus_wire::encode_error(None, dialect, &error, &request_id);
+            }
         };
-        let result = self.run(&call, parts, body).await;
-        if let Err(error) = &result {
-            let (service, operation) = (call.operation.service.name, call.operation.name);
-            if error.status >= 500 {
-                tracing::error!(%request_id, service, operation, %error, "a request failed");
-            } else {
-                tracing::debug!(%request_id, service, operation, %error, "a request was refused");
+        let (operation, dialect) = (call.operation, call.dialect);
+        match self.run(&call, parts, &body).await {
+            Ok(output) => pileus_wire::encode_response(operation, dialect, &output, &request_id),
+            Err(error) => {
+                let (service, operation_name) = (operation.service.name, operation.name);
+                if error.status >= 500 {
+                    tracing::error!(%request_id, service, operation_name, %error, "a request failed");
+                } else {
+                    tracing::debug!(%request_id, service, operation_name, %error, "a request was refused");
+                }
+                pileus_wire::encode_error(Some(operation), dialect, &error, &request_id)
             }
         }
-        pileus_wire::encode_response(&call, result, &request_id)
     }
 
-    async fn run(&self, call: &Call, parts: &Parts, body: Bytes) -> Result<Value, ApiError> {
-        let now = self.clock.now();
-        let credential = auth::authenticate(&self.db.snapshot(), call.operation.service, parts, &body)?;
-        let Decoded { input, dry_run } = pileus_wire::decode(call, parts, &body)?;
+    async fn run(&self, call: &Call, parts: &Parts, body: &Bytes) -> Result<Value, ApiError> {
+        let state = self.db.snapshot();
+        let Identity { caller, scope } = auth::authenticate(&state, call, parts, body)?;
+        let input = pileus_wire::decode(call)?;
         validate(call.operation, &input)?;
-        let scope = credential.scope(call.operation.service);
-        auth::authorize(&self.db.snapshot(), &credential.caller, call.operation, now)?;
-        if dry_run {
+        auth::authorize(&state, &caller, call.operation)?;
+        if asks_for_dry_run(&input) {
             let message = "Request would have succeeded, but DryRun flag is set.";
             return Err(ApiError::new("DryRunOperation", 412, message));
         }
         let endpoint = endpoint(&parts.headers, self.port);
-        let request = Request { caller: credential.caller, scope, endpoint, input };
-        let Committed { value, version, .. } = self.handle(call, request)?;
-        match self.db.durable(version).await {
-            Ok(()) => Ok(value),
-            Err(error) => {
-                tracing::error!(%error, "the engine ends: it can no longer keep what it is told");
-                std::process::exit(1);
-            }
+        let Committed { value, version, .. } = self.handle(call, Request { caller, scope, endpoint, input })?;
+        self.durable(version).await;
+        Ok(value)
+    }
+
+    /// Waits until a version is on disk. Where that can no longer be, the engine ends: it must not go on
+    /// acknowledging what it cannot keep.
+    pub(crate) async fn durable(&self, version: u64) {
+        if let Err(error) = self.db.durable(version).await {
+            tracing::error!(%error, "the engine ends: it can no longer keep what it is told");
+            std::process::exit(1);
         }
     }
 
@@ -111,13 +123,48 @@ impl Engine {
         endpoint: &str,
         work: impl FnOnce(&mut Context) -> T,
     ) -> T {
-        let ids = &mut *self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        work(&mut Context { tx, bulk: &self.machine.bulk, caller, now: self.clock.now(), ids, endpoint })
+        let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bulk, now) = (&self.machine.bulk, self.clock.now());
+        work(&mut Context { tx, bulk, caller, now, ids, entropy: &entropy::fill_or_end, endpoint })
+    }
+
+    /// Makes sure of public addresses that no other engine on this host has.
+    ///
+    /// # Errors
+    /// There are none left.
+    pub(crate) fn claim_public_addresses(&self, home: &Home) -> Result<(), EngineError> {
+        let known = pileus_network::public_pool::configured(&self.db.snapshot());
+        let pool = pool::claim(home, known)?;
+        let configure = |tx: &mut Tx, _: &mut IdGen| Ok(pileus_network::public_pool::configure(tx, pool));
+        self.transact(configure).map(|_| ()).map_err(|error| std::io::Error::other(error).into())
+    }
+
+    /// Takes note of where the edge listens for a listener port.
+    pub(crate) fn note_edge(&self, listener_port: u16, bound_port: u16) {
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner).insert(listener_port, bound_port);
+    }
+
+    /// Where the edge listens, by listener port.
+    pub(crate) fn edges(&self) -> BTreeMap<u16, u16> {
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Draws from the engine's id generator.
     pub(crate) fn ids<T>(&self, draw: impl FnOnce(&mut IdGen) -> T) -> T {
-        draw(&mut self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        draw(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Credentials for a task to act as its role: the JSON document that its metadata endpoint serves.
+    ///
+    /// # Errors
+    /// The role does not exist or does not trust ECS tasks.
+    pub(crate) fn task_credentials(&self, tx: &mut Tx, role: &str, task: &str) -> Result<Secret, String> {
+        let now = self.clock.now();
+        // The caller holds the transaction, and with it the ids: this needs a generator of its own.
+        let mut ids = IdGen::seeded(entropy::seed().map_err(|error| error.to_string())?);
+        let mut mint = Mint { ids: &mut ids, entropy: &entropy::fill_or_end };
+        let credentials = pileus_security::task_credentials(tx, &mut mint, role, task, now);
+        credentials.map(|credentials| credentials.document).map_err(|error| error.message)
     }
 
     /// Runs a transaction of the engine itself: a controller's, not a client's.
@@ -131,11 +178,17 @@ impl Engine {
         // Controllers step into the scopes of the records that they change.
         let scope = Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION);
         let committed = self.db.transact(&scope, |tx| {
-            let ids = &mut *self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
             work(tx, ids)
         })?;
         Ok(committed.value)
     }
+}
+
+/// EC2's `DryRun`, which the router answers for every operation that has it.
+fn asks_for_dry_run(input: &Value) -> bool {
+    let Value::Structure(members) = input else { return false };
+    members.iter().any(|(name, value)| *name == "DryRun" && *value == Value::Bool(true))
 }
 
 /// The host and port by which the client reached us; the guard has checked the header.

@@ -9,6 +9,7 @@ mod entropy;
 mod home;
 mod loops;
 mod machine;
+mod pool;
 mod server;
 mod wiring;
 
@@ -69,7 +70,7 @@ async fn serve(config: &EngineConfig) -> Result<(), EngineError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(config.time_scale));
     let machine = machine::Machine::open(home, &config.machine, config.time_scale)?;
     let engine = Arc::new(api::Engine::new(db, clock, machine, wiring::router(), port)?);
-    wiring::prepare_state(&engine, home);
+    engine.claim_public_addresses(home)?;
     let loops = loops::start(&engine);
     let server = tokio::spawn(server::serve(listener, engine.clone(), loops));
     let file = EngineFile { pid: std::process::id().cast_signed(), port };

@@ -1,15 +1,14 @@
-//! The machine: the four implementations of the contract, opened for one engine.
+//! The machine: the implementations of the contract, opened for one engine.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pileus_bulk::open as open_bulk;
 use pileus_containers::{ContainersConfig, LinuxContainers};
 use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
 use pileus_fabric::{FabricConfig, LinuxFabric};
 use pileus_proxy::{BalancerClient, BalancerConfig};
 
-use crate::{EngineError, Home};
+use crate::{EngineError, Home, pool};
 
 /// The hidden subcommands by which this binary starts its other processes.
 pub const SHIM_COMMAND: &str = "shim";
@@ -31,12 +30,57 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn open(home: &Home, config: &MachineConfig, time_scale: f64) -> Result<Self, EngineError> {
-        std::fs::create_dir_all(home.run())?;
+        let failed = |what: &'static str| move |error: String| MachineError::new(format!("open {what}"), error);
+        let fabric = LinuxFabric::new(&fabric_config(home)).map_err(|error| failed("the networks")(error.to_string()))?;
+        let containers = LinuxContainers::new(containers_config(home)?)
+            .map_err(|error| failed("the containers")(error.to_string()))?;
+        let edge_ports = config.edge_port.map(|port| (80, port)).into_iter().collect::<BTreeMap<_, _>>();
+        let balancer = BalancerConfig { edge_ports, time_scale, ..BalancerConfig::new(home.run()) };
+        let proxy = BalancerClient::start(own_command(BALANCER_COMMAND)?, balancer)?;
         Ok(Self {
-            fabric: Arc::new(LinuxFabric::new(fabric_config(home))?),
-            containers: Arc::new(LinuxContainers::new(containers_config(home)?)?),
-            proxy: Arc::new(BalancerClient::new(balancer_config(home, config, time_scale)?)?),
-            bulk: open_bulk(&home.bulk())?,
+            fabric: Arc::new(fabric),
+            containers: Arc::new(containers),
+            proxy: Arc::new(proxy),
+            bulk: pileus_bulk::open(&home.bulk())?,
         })
+    }
+}
+
+fn fabric_config(home: &Home) -> FabricConfig {
+    FabricConfig { instance: home.instance().to_owned(), run_dir: home.run() }
+}
+
+fn containers_config(home: &Home) -> Result<ContainersConfig, EngineError> {
+    Ok(ContainersConfig {
+        instance: home.instance().to_owned(),
+        blobs: home.bulk().join("blobs"),
+        data_dir: home.containers(),
+        run_dir: home.run().join("tasks"),
+        shim_command: own_command(SHIM_COMMAND)?,
+    })
+}
+
+/// How to start this binary again as another process. By its path and not by `/proc/self/exe`, so that processes
+/// show what they are.
+fn own_command(subcommand: &str) -> Result<Vec<String>, EngineError> {
+    let binary = std::env::current_exe()?;
+    Ok(vec![binary.to_string_lossy().into_owned(), subcommand.to_owned()])
+}
+
+/// Ends the balancer and all tasks of a home whose engine has ended, and removes every trace of them from the host:
+/// processes, namespaces, mounts, cgroups, links, tables, routes and files under `/run`. The state stays.
+///
+/// # Errors
+/// What could not be removed; everything else has been.
+pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
+    let balancer = pileus_proxy::stop(&BalancerConfig::new(home.run()));
+    let containers = pileus_containers::clean_leftovers(&containers_config(home)?)
+        .map_err(|error| MachineError::new("remove the tasks", error));
+    let fabric = pileus_fabric::clean(&fabric_config(home));
+    balancer.and(containers).and(fabric)?;
+    pool::release(home)?;
+    match std::fs::remove_dir_all(home.run()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use pileus_core::{ApiError, Scope};
-use pileus_state::{Record, Tx};
+use pileus_state::{Record, State, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::{next_free, usable};
@@ -56,6 +56,11 @@ impl Record for PublicAddress {
 /// The engine's own scope, which is no account's.
 fn engine() -> Scope {
     Scope::new("engine", "aws-global")
+}
+
+/// The pool that this engine has had so far, if it has had one.
+pub fn configured(state: &State) -> Option<Ipv4Net> {
+    state.get::<Settings>(&engine(), Settings::KEY).map(|settings| settings.pool)
 }
 
 /// Says which /24 of [`RANGE`] is this engine's: called at every start. The first call counts, so that addresses in

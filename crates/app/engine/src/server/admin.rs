@@ -1,4 +1,5 @@
-//! `/_pileus/`: what the engine tells of itself. Facts about loops and versions, no resource and no secret.
+//! `/_pileus/`: what the engine tells of itself: that it is there, how its loops fare, and on which loopback ports the
+//! balancer takes requests from outside. No resource and no secret.
 
 use http::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -14,7 +15,11 @@ pub(super) fn answer<B>(request: &Request<B>, engine: &Engine, loops: &Loops) ->
     let document = match request.uri().path() {
         "/_pileus/health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
         "/_pileus/loops" => json!({ "loops": loops.status(), "state_version": engine.db.snapshot().version() }),
-        _ => return text(StatusCode::NOT_FOUND, "There is /_pileus/health and /_pileus/loops.\n".into()),
+        "/_pileus/edges" => json!(engine.edges()),
+        _ => {
+            let known = "There is /_pileus/health, /_pileus/loops and /_pileus/edges.\n";
+            return text(StatusCode::NOT_FOUND, known.into());
+        }
     };
     let mut response = Response::new(full(document.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

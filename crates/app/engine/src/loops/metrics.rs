@@ -1,0 +1,88 @@
+//! Measures tasks and targets each minute, and lets old log events go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pileus_compute::TaskSample;
+use pileus_contract::containers::TaskUsage;
+use pileus_contract::{MetricKey, MetricPoint};
+use pileus_control::{Loop, Turn};
+use pileus_core::{Scope, Timestamp};
+
+use crate::api::Engine;
+
+/// How often tasks are sampled: three samples make a point.
+const SAMPLE: Duration = Duration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(60);
+const EXPIRY: Duration = Duration::from_secs(3600);
+
+pub(super) struct Metrics {
+    engine: Arc<Engine>,
+    /// The previous sample of each task, for the CPU time in between.
+    last: BTreeMap<String, (Timestamp, TaskUsage)>,
+    next_sample: Timestamp,
+    next_period: Timestamp,
+    next_expiry: Timestamp,
+}
+
+impl Metrics {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let start = Timestamp::default();
+        Self { engine, last: BTreeMap::new(), next_sample: start, next_period: start, next_expiry: start }
+    }
+
+    fn sample(&mut self, now: Timestamp) -> Result<(), String> {
+        let state = self.engine.db.snapshot();
+        let mut samples = Vec::new();
+        let mut seen = BTreeMap::new();
+        for task in pileus_compute::running(&state) {
+            // A task that ended a moment ago has no usage any more.
+            let Ok(usage) = self.engine.machine.containers.usage(&task.id) else { continue };
+            if let Some((at, before)) = self.last.get(&task.id) {
+                let wall = self.engine.clock.real(now.since(*at));
+                let cores = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / wall.as_secs_f64().max(0.001);
+                samples.push(TaskSample { task: task.clone(), cores, memory_bytes: usage.memory_bytes });
+            }
+            seen.insert(task.id, (now, usage));
+        }
+        self.last = seen;
+        store(&self.engine, pileus_compute::metrics(&state, &samples, now))
+    }
+}
+
+impl Loop for Metrics {
+    fn name(&self) -> &'static str {
+        "metrics"
+    }
+
+    fn run(&mut self, now: Timestamp) -> Result<Turn, String> {
+        if now >= self.next_sample {
+            self.next_sample = now.truncate(SAMPLE) + SAMPLE;
+            self.sample(now)?;
+        }
+        if now >= self.next_period {
+            self.next_period = now.truncate(PERIOD) + PERIOD;
+            store(&self.engine, pileus_balancing::host_counts(&self.engine.db.snapshot(), now))?;
+        }
+        if now >= self.next_expiry {
+            self.next_expiry = now + EXPIRY;
+            for (stream, before) in pileus_monitoring::logs::expiries(&self.engine.db.snapshot(), now) {
+                self.engine.machine.bulk.logs.expire(&stream, before).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(Turn { wake_at: Some(self.next_sample.min(self.next_period).min(self.next_expiry)) })
+    }
+}
+
+/// Stores points, scope by scope.
+pub(super) fn store(engine: &Engine, points: Vec<(Scope, MetricKey, MetricPoint)>) -> Result<(), String> {
+    let mut scopes: BTreeMap<Scope, Vec<(MetricKey, MetricPoint)>> = BTreeMap::new();
+    for (scope, key, point) in points {
+        scopes.entry(scope).or_default().push((key, point));
+    }
+    for (scope, points) in scopes {
+        engine.machine.bulk.metrics.put(&scope, &points).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
