@@ -1,7 +1,10 @@
 //! `cargo xtask`: the chores of the repository that need more than a shell line.
 
+mod bench;
 mod codegen;
+mod tidy;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
@@ -24,11 +27,21 @@ enum Chore {
         #[arg(long)]
         models: Option<PathBuf>,
     },
+    /// Check what no compiler checks: directions between crates, purity, sizes and leftovers.
+    Tidy,
+    /// Measure the release build beside its peers; `cargo xtask bench --help` tells what.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Codegen { check, models } => codegen::run(repository(), models, check),
+        Chore::Tidy => tidy::run(repository()),
+        Chore::Bench { arguments } => bench::run(repository(), &arguments),
     }
 }
 
