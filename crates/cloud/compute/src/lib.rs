@@ -1,8 +1,53 @@
-//! ECS on Fargate.
+//! Elastic Container Service on Fargate: clusters, task definitions, services and tasks.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/>
+//!
+//! The handlers write what users want; [`reconcile`] moves tasks and services on, as one pure step over a
+//! transaction; [`machine`] says what Linux has to do for it and takes in what Linux reports.
+//!
+//! **What is real:** the launch type FARGATE with network mode awsvpc, REPLICA services with rolling updates, the
+//! circuit breaker with rollback, and zone rebalancing. Everything else is refused by name.
 
+#![expect(clippy::needless_pass_by_value, reason = "every handler takes its input by value")]
+
+mod awsvpc;
+mod cluster;
+mod error;
 pub mod machine;
 mod neighbours;
 mod reconcile;
 mod service;
+mod tags;
 mod task;
 mod task_definition;
+
+#[cfg(test)]
+mod testing;
+
+pub use machine::{Effect, Report, TaskRef, adopt, effects, observe};
+pub use reconcile::{Outcome, reconcile};
+
+use pileus_service::Router;
+use pileus_state::Tables;
+
+/// The tables of this crate.
+pub fn tables(tables: &mut Tables) {
+    tables
+        .add::<cluster::Cluster>()
+        .add::<task_definition::record::TaskDefinition>()
+        .add::<service::record::Service>()
+        .add::<service::record::ServiceEvents>()
+        .add::<service::record::Revision>()
+        .add::<service::record::ServiceDeployment>()
+        .add::<task::record::Task>()
+        .add::<machine::TaskObservation>()
+        .add::<machine::MachineListed>();
+}
+
+/// The operations of this crate.
+pub fn operations(router: &mut Router) {
+    cluster::operations(router);
+    task_definition::operations(router);
+    service::operations(router);
+    task::operations(router);
+    tags::operations(router);
+}

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use pileus_core::Timestamp;
+use pileus_core::{IdGen, Timestamp};
 use pileus_state::Tx;
 
 use super::plan::{self, Step, Surroundings};
 use super::record::{StopCode, Task, TaskStatus};
-use crate::service::events::Told;
+use crate::service::events::{self, Told};
 use crate::service::record::{Revision, Service};
 use crate::{machine, neighbours};
 
@@ -150,4 +150,15 @@ fn deregister(tx: &mut Tx, task: &mut Task, now: Timestamp, journal: &mut Journa
 pub(crate) fn service_key(task: &Task) -> Option<String> {
     let membership = task.service.as_ref()?;
     Some(Service::key_of(&task.cluster, &membership.service))
+}
+
+/// Moves one task on outside of a reconciliation, for an answer that shows what a request has set off.
+pub(crate) fn advance_and_tell(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, id: &str) {
+    let Some(task) = tx.get::<Task>(id) else { return };
+    let mut journal = Journal::default();
+    let listed = machine::is_listed(tx);
+    advance(tx, now, listed, &task, &mut journal);
+    for (service, told) in journal.told() {
+        events::tell(tx, ids, now, &service, &told);
+    }
 }

@@ -101,7 +101,7 @@ fn tags(service: &Service, definition: &TaskDefinition) -> Tags {
 /// No subnet has room for it, or its network configuration is no longer valid.
 pub(crate) fn create(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, launch: Launch) -> Result<Task, String> {
     let id = ids.hex(32);
-    let network = neighbours::attach(tx, ids, now, &launch.subnets, launch.network, &id)?;
+    let network = neighbours::attach(tx, ids, now, &launch.subnets, launch.network)?;
     let shape = &launch.definition.shape;
     let role = launch.overrides.task_role_arn.as_ref().or(shape.task_role_arn.as_ref());
     let credentials = role.is_some().then(|| ids.uuid());

@@ -1,2 +1,233 @@
-//! Task definitions.
+//! Task definitions: families of numbered, immutable revisions.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definitions.html>
+
 pub(crate) mod record;
+pub(crate) mod size;
+pub(crate) mod validate;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pileus_aws::ecs::{
+    Attribute, ContainerDefinition, DeregisterTaskDefinitionRequest, DeregisterTaskDefinitionResponse,
+    DescribeTaskDefinitionRequest, DescribeTaskDefinitionResponse, ListTaskDefinitionFamiliesRequest,
+    ListTaskDefinitionFamiliesResponse, ListTaskDefinitionsRequest, ListTaskDefinitionsResponse,
+    PortMapping, RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse, TaskDefinition as Shape, ops,
+};
+use pileus_core::{ApiError, paginate};
+use pileus_service::{Context, Router};
+use pileus_state::{Record as _, Tx};
+
+use self::record::TaskDefinition;
+use self::size::Size;
+use crate::cluster::limit;
+use crate::error::{bad_token, client, invalid};
+use crate::tags;
+
+pub(crate) fn operations(router: &mut Router) {
+    router
+        .on::<ops::RegisterTaskDefinition>(register_task_definition)
+        .on::<ops::DeregisterTaskDefinition>(deregister_task_definition)
+        .on::<ops::DescribeTaskDefinition>(describe_task_definition)
+        .on::<ops::ListTaskDefinitions>(list_task_definitions)
+        .on::<ops::ListTaskDefinitionFamilies>(list_task_definition_families);
+}
+
+/// The revision that a request names: `family` (its latest active one), `family:revision` or an ARN.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn find(tx: &Tx, name: &str) -> Result<Arc<TaskDefinition>, ApiError> {
+    let missing = || client("Unable to describe task definition.");
+    let short = match name.strip_prefix("arn:") {
+        Some(_) => pileus_core::Arn::parse(name)
+            .and_then(|arn| arn.resource.strip_prefix("task-definition/"))
+            .ok_or_else(missing)?,
+        None => name,
+    };
+    let found = match short.split_once(':') {
+        Some((family, revision)) => {
+            revision.parse().ok().and_then(|revision| tx.get(&TaskDefinition::key_of(family, revision)))
+        }
+        None => of_family(tx, short).into_iter().rfind(|definition| definition.is_active()),
+    };
+    found.ok_or_else(missing)
+}
+
+/// The revision that is to be run.
+///
+/// # Errors
+/// There is none, or it has been deregistered.
+pub(crate) fn find_active(tx: &Tx, name: &str) -> Result<Arc<TaskDefinition>, ApiError> {
+    match find(tx, name) {
+        Ok(definition) if definition.is_active() => Ok(definition),
+        Ok(_) => Err(client("TaskDefinition is inactive")),
+        Err(_) => Err(client("TaskDefinition not found.")),
+    }
+}
+
+fn of_family(tx: &Tx, family: &str) -> Vec<Arc<TaskDefinition>> {
+    let all = tx.list::<TaskDefinition>().into_iter();
+    all.filter(|definition| definition.family == family).collect()
+}
+
+fn register_task_definition(
+    cx: &mut Context,
+    input: RegisterTaskDefinitionRequest,
+) -> Result<RegisterTaskDefinitionResponse, ApiError> {
+    let size = validate::check(&input)?;
+    let tags = tags::read(input.tags.clone())?;
+    let revision = of_family(cx.tx, &input.family).last().map_or(0, |latest| latest.revision) + 1;
+    let definition =
+        TaskDefinition { family: input.family.clone(), revision, shape: shape(cx, input, revision, size), tags };
+    let response = RegisterTaskDefinitionResponse {
+        task_definition: Some(definition.shape.clone()),
+        tags: Some(tags::write(&definition.tags)),
+    };
+    cx.tx.put(definition);
+    Ok(response)
+}
+
+fn shape(cx: &Context, input: RegisterTaskDefinitionRequest, revision: u32, size: Size) -> Shape {
+    let role = |role: Option<String>| {
+        role.map(|role| {
+            let name = !role.starts_with("arn:");
+            if name { cx.scope().global().arn("iam", format_args!("role/{role}")) } else { role }
+        })
+    };
+    Shape {
+        task_definition_arn: Some(TaskDefinition::arn_of(cx.scope(), &input.family, revision)),
+        requires_attributes: Some(attributes(&input)),
+        container_definitions: Some(input.container_definitions.into_iter().map(with_defaults).collect()),
+        family: Some(input.family),
+        task_role_arn: role(input.task_role_arn),
+        execution_role_arn: role(input.execution_role_arn),
+        network_mode: input.network_mode,
+        revision: Some(revision.into()),
+        volumes: Some(Vec::new()),
+        status: Some("ACTIVE".into()),
+        placement_constraints: Some(Vec::new()),
+        // What runs on Fargate would run on EC2 too.
+        compatibilities: Some(vec!["EC2".into(), "FARGATE".into()]),
+        runtime_platform: input.runtime_platform,
+        requires_compatibilities: input.requires_compatibilities,
+        cpu: Some(size.cpu.to_string()),
+        memory: Some(size.memory.to_string()),
+        registered_at: Some(cx.now),
+        registered_by: Some(cx.caller.arn.clone()),
+        ..Shape::default()
+    }
+}
+
+/// What AWS fills in.
+fn with_defaults(mut container: ContainerDefinition) -> ContainerDefinition {
+    container.cpu.get_or_insert(0);
+    container.essential.get_or_insert(true);
+    container.environment.get_or_insert_default();
+    container.mount_points.get_or_insert_default();
+    container.volumes_from.get_or_insert_default();
+    container.system_controls.get_or_insert_default();
+    let port = |mut port: PortMapping| {
+        port.host_port = port.container_port;
+        port.protocol.get_or_insert_with(|| "tcp".into());
+        port
+    };
+    let ports = container.port_mappings.take().unwrap_or_default();
+    container.port_mappings = Some(ports.into_iter().map(port).collect());
+    container
+}
+
+/// The capabilities that AWS derives from a definition, as far as Pileus has them.
+fn attributes(input: &RegisterTaskDefinitionRequest) -> Vec<Attribute> {
+    let mut names = vec!["com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"];
+    if input.execution_role_arn.is_some() {
+        names.push("ecs.capability.execution-role-awslogs");
+    }
+    if input.task_role_arn.is_some() {
+        names.push("com.amazonaws.ecs.capability.task-iam-role");
+    }
+    if input.container_definitions.iter().any(|container| container.log_configuration.is_some()) {
+        names.push("com.amazonaws.ecs.capability.logging-driver.awslogs");
+    }
+    let attribute = |name: &str| Attribute { name: Some(name.into()), ..Attribute::default() };
+    names.into_iter().map(attribute).collect()
+}
+
+fn deregister_task_definition(
+    cx: &mut Context,
+    input: DeregisterTaskDefinitionRequest,
+) -> Result<DeregisterTaskDefinitionResponse, ApiError> {
+    if !input.task_definition.contains(':') {
+        return Err(invalid("Revision is null"));
+    }
+    let definition = find(cx.tx, &input.task_definition)
+        .map_err(|_| client("The specified task definition does not exist."))?;
+    let now = cx.now;
+    let changed = cx.tx.update::<TaskDefinition>(&definition.key(), |definition| {
+        definition.shape.status = Some("INACTIVE".into());
+        definition.shape.deregistered_at = definition.shape.deregistered_at.or(Some(now));
+    });
+    Ok(DeregisterTaskDefinitionResponse { task_definition: changed.map(|definition| definition.shape) })
+}
+
+fn describe_task_definition(
+    cx: &mut Context,
+    input: DescribeTaskDefinitionRequest,
+) -> Result<DescribeTaskDefinitionResponse, ApiError> {
+    let definition = find(cx.tx, &input.task_definition)?;
+    let tags = tags::included(input.include.as_ref()).then(|| tags::write(&definition.tags));
+    Ok(DescribeTaskDefinitionResponse {
+        task_definition: Some(definition.shape.clone()),
+        tags: Some(tags.unwrap_or_default()),
+    })
+}
+
+fn list_task_definitions(
+    cx: &mut Context,
+    input: ListTaskDefinitionsRequest,
+) -> Result<ListTaskDefinitionsResponse, ApiError> {
+    let status = input.status.as_deref().unwrap_or("ACTIVE");
+    let mut definitions: Vec<_> = cx.tx.list::<TaskDefinition>();
+    definitions.retain(|definition| {
+        let family = input.family_prefix.as_ref().is_none_or(|family| *family == definition.family);
+        family && definition.shape.status.as_deref() == Some(status)
+    });
+    if input.sort.as_deref() == Some("DESC") {
+        definitions.reverse();
+    }
+    // Descending keys cannot be compared as texts: pages go by position.
+    let numbered = definitions.into_iter().enumerate().collect();
+    let key = |(index, _): &(usize, Arc<TaskDefinition>)| format!("{index:08}");
+    let (page, next_token) =
+        paginate(numbered, key, input.next_token.as_deref(), limit(input.max_results), bad_token)?;
+    let arns = page.iter().map(|(_, definition)| definition.arn().to_owned()).collect();
+    Ok(ListTaskDefinitionsResponse { task_definition_arns: Some(arns), next_token })
+}
+
+fn list_task_definition_families(
+    cx: &mut Context,
+    input: ListTaskDefinitionFamiliesRequest,
+) -> Result<ListTaskDefinitionFamiliesResponse, ApiError> {
+    let definitions = cx.tx.list::<TaskDefinition>();
+    let active: BTreeSet<&str> =
+        definitions.iter().filter(|d| d.is_active()).map(|d| d.family.as_str()).collect();
+    let families: BTreeSet<String> = definitions
+        .iter()
+        .map(|definition| definition.family.as_str())
+        .filter(|family| input.family_prefix.as_ref().is_none_or(|prefix| family.starts_with(prefix.as_str())))
+        .filter(|family| match input.status.as_deref().unwrap_or("ACTIVE") {
+            "ACTIVE" => active.contains(family),
+            "INACTIVE" => !active.contains(family),
+            _ => true,
+        })
+        .map(str::to_owned)
+        .collect();
+    let (families, next_token) = paginate(
+        families.into_iter().collect(),
+        String::clone,
+        input.next_token.as_deref(),
+        limit(input.max_results),
+        bad_token,
+    )?;
+    Ok(ListTaskDefinitionFamiliesResponse { families: Some(families), next_token })
+}

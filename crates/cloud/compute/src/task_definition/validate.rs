@@ -1,0 +1,198 @@
+//! The rules that a task definition must meet on Fargate, and what Pileus does not run yet.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pileus_aws::ecs::{ContainerDefinition, LogConfiguration, PortMapping, RegisterTaskDefinitionRequest};
+use pileus_core::{ApiError, Arn};
+
+use super::size::Size;
+use crate::error::{client, refuse_unless};
+
+const MAX_CONTAINERS: usize = 10;
+/// Seconds.
+const MAX_STOP_TIMEOUT: i64 = 120;
+
+/// Options of the awslogs driver that are carried out. `mode` and `max-buffer-size` are met by any value: lines wait
+/// on disk, so a container never blocks and nothing is dropped.
+const AWSLOGS: [&str; 6] = [
+    "awslogs-group",
+    "awslogs-region",
+    "awslogs-stream-prefix",
+    "awslogs-create-group",
+    "mode",
+    "max-buffer-size",
+];
+
+/// Checks a request and returns the size of its tasks.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub(crate) fn check(input: &RegisterTaskDefinitionRequest) -> Result<Size, ApiError> {
+    check_name("family", &input.family)?;
+    let fargate = |compatibility: &String| compatibility == "FARGATE";
+    let compatibilities = input.requires_compatibilities.as_deref().unwrap_or_default();
+    refuse_unless(compatibilities.iter().all(fargate), "a requiresCompatibilities other than FARGATE")?;
+    if input.network_mode.as_deref() != Some("awsvpc") {
+        return Err(client("Fargate only supports network mode 'awsvpc'."));
+    }
+    let size = Size::read(input.cpu.as_deref(), input.memory.as_deref())?;
+    refuse_unless(input.volumes.as_ref().is_none_or(Vec::is_empty), "volumes in task definitions")?;
+    if input.placement_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()) {
+        return Err(client("Placement constraints are not supported when launchType is FARGATE."));
+    }
+    check_platform(input)?;
+    for role in [&input.task_role_arn, &input.execution_role_arn].into_iter().flatten() {
+        check_role(role)?;
+    }
+    check_containers(&input.container_definitions, size)?;
+    Ok(size)
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 255 || !name.chars().all(allowed) {
+        return Err(client(format!(
+            "{what} '{name}' contains invalid characters: up to 255 letters, numbers, hyphens and underscores \
+             are allowed."
+        )));
+    }
+    Ok(())
+}
+
+fn check_platform(input: &RegisterTaskDefinitionRequest) -> Result<(), ApiError> {
+    let Some(platform) = &input.runtime_platform else { return Ok(()) };
+    let linux = platform.operating_system_family.as_deref().is_none_or(|family| family == "LINUX");
+    refuse_unless(linux, "an operatingSystemFamily other than LINUX")?;
+    let own = host_architecture();
+    let same = platform.cpu_architecture.as_deref().is_none_or(|architecture| architecture == own);
+    refuse_unless(same, format_args!("a cpuArchitecture other than this machine's {own}"))
+}
+
+/// The machine's architecture, in ECS's words.
+pub(crate) fn host_architecture() -> &'static str {
+    if std::env::consts::ARCH == "aarch64" { "ARM64" } else { "X86_64" }
+}
+
+fn check_role(role: &str) -> Result<(), ApiError> {
+    let arn = Arn::parse(role).filter(|arn| arn.service == "iam" && arn.resource.starts_with("role/"));
+    // A bare name stands for a role of the same account, as on AWS.
+    if arn.is_some() || (!role.is_empty() && !role.contains(':')) {
+        return Ok(());
+    }
+    Err(client(format!("Role is not valid: {role}")))
+}
+
+fn check_containers(containers: &[ContainerDefinition], size: Size) -> Result<(), ApiError> {
+    if containers.is_empty() {
+        return Err(client("Container list cannot be empty."));
+    }
+    if containers.len() > MAX_CONTAINERS {
+        return Err(client(format!("A task definition can have at most {MAX_CONTAINERS} containers.")));
+    }
+    let mut names = BTreeSet::new();
+    for container in containers {
+        let name = container.name.as_deref().unwrap_or_default();
+        check_name("Container.name", name)?;
+        if !names.insert(name) {
+            return Err(client(format!("Container.name '{name}' is not unique.")));
+        }
+        check_container(name, container, size)?;
+    }
+    if !containers.iter().any(|container| container.essential.unwrap_or(true)) {
+        return Err(client("Task definition does not have an essential container."));
+    }
+    let total = |of: fn(&ContainerDefinition) -> Option<i64>| containers.iter().filter_map(of).sum::<i64>();
+    let memory = total(|container| container.memory_reservation.or(container.memory));
+    if total(|container| container.cpu) > i64::from(size.cpu) {
+        return Err(client("Total cpu of containers should not be greater than the task's cpu."));
+    }
+    if memory > i64::from(size.memory) {
+        return Err(client("Total memory of containers should not be greater than the task's memory."));
+    }
+    check_ports(containers)
+}
+
+fn check_container(name: &str, container: &ContainerDefinition, size: Size) -> Result<(), ApiError> {
+    let setting =
+        |what: String| client(format!("Invalid setting for container '{name}'. {what}"));
+    if container.image.as_deref().is_none_or(str::is_empty) {
+        return Err(client("Container.image should not be null or empty."));
+    }
+    let empty = |present: Option<bool>| !present.unwrap_or(false);
+    let filled = |list: Option<usize>| list.map(|length| length > 0);
+    refuse_unless(empty(filled(container.secrets.as_ref().map(Vec::len))), "secrets of containers")?;
+    refuse_unless(empty(filled(container.mount_points.as_ref().map(Vec::len))), "mountPoints of containers")?;
+    refuse_unless(empty(filled(container.volumes_from.as_ref().map(Vec::len))), "volumesFrom of containers")?;
+    refuse_unless(
+        empty(filled(container.system_controls.as_ref().map(Vec::len))),
+        "systemControls of containers",
+    )?;
+    let consistent = container.version_consistency.as_deref().is_none_or(|value| value == "enabled");
+    refuse_unless(consistent, "a versionConsistency other than enabled")?;
+    if container.cpu.is_some_and(|cpu| cpu < 0) {
+        return Err(setting("cpu must not be negative.".into()));
+    }
+    if let (Some(memory), Some(reservation)) = (container.memory, container.memory_reservation) {
+        if reservation > memory {
+            return Err(setting("memoryReservation must not be greater than memory.".into()));
+        }
+    }
+    if container.memory.is_some_and(|memory| memory < 4 || memory > i64::from(size.memory)) {
+        return Err(setting("memory must be at least 4 and at most the task's memory.".into()));
+    }
+    if container.stop_timeout.is_some_and(|seconds| !(0..=MAX_STOP_TIMEOUT).contains(&seconds)) {
+        return Err(setting(format!("stopTimeout must be between 0 and {MAX_STOP_TIMEOUT} seconds on Fargate.")));
+    }
+    let unnamed = |pair: &pileus_aws::ecs::KeyValuePair| pair.name.as_deref().is_none_or(str::is_empty);
+    if container.environment.iter().flatten().any(unnamed) {
+        return Err(setting("environment variable names must not be null or empty.".into()));
+    }
+    container.log_configuration.as_ref().map_or(Ok(()), |logs| check_logs(name, logs))
+}
+
+fn check_logs(name: &str, logs: &LogConfiguration) -> Result<(), ApiError> {
+    refuse_unless(logs.log_driver == "awslogs", format_args!("the log driver {}", logs.log_driver))?;
+    let none = BTreeMap::new();
+    let options = logs.options.as_ref().unwrap_or(&none);
+    if let Some(other) = options.keys().find(|option| !AWSLOGS.contains(&option.as_str())) {
+        return Err(ApiError::not_implemented(format_args!("the awslogs option {other}")));
+    }
+    for required in &AWSLOGS[..3] {
+        if options.get(*required).is_none_or(String::is_empty) {
+            return Err(client(format!(
+                "Log driver awslogs requires options: awslogs-group, awslogs-region, awslogs-stream-prefix; \
+                 {required} is missing in container '{name}'."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The containers of a task share one network namespace, so that a port belongs to one of them.
+fn check_ports(containers: &[ContainerDefinition]) -> Result<(), ApiError> {
+    let mut taken = BTreeSet::new();
+    for port in containers.iter().flat_map(|container| container.port_mappings.iter().flatten()) {
+        let number = check_port(port)?;
+        let protocol = port.protocol.as_deref().unwrap_or("tcp");
+        if !taken.insert((number, protocol)) {
+            return Err(client(format!(
+                "The container port {number}/{protocol} is used by more than one port mapping."
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_port(port: &PortMapping) -> Result<i64, ApiError> {
+    let number = port.container_port.unwrap_or(0);
+    if !(1..=65535).contains(&number) {
+        return Err(client("The container port must be between 1 and 65535."));
+    }
+    if port.host_port.is_some_and(|host| host != 0 && host != number) {
+        return Err(client(
+            "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
+        ));
+    }
+    Ok(number)
+}
