@@ -59,7 +59,8 @@ pub type ContextKeys = BTreeMap<String, Vec<String>>;
 pub struct Request<'a> {
     /// `service:Operation`
     pub action: &'a str,
-    /// An ARN, or `*` for operations that know no resource.
+    /// An ARN, or `*` for operations that know no resource, and where it is not known which one is meant. Then an allow
+    /// must be for all resources, and a deny for any of them counts.
     pub resource: &'a str,
     pub keys: &'a ContextKeys,
 }
@@ -125,8 +126,13 @@ impl Statement {
         let resource = |pattern: &str| {
             Pattern::new(pattern, variables).is_some_and(|pattern| pattern.matches_arn(request.resource))
         };
+        let resources = match (request.resource, self.effect, &self.resources) {
+            ("*", Effect::Deny, _) => true,
+            ("*", Effect::Allow, Listed::AllBut(_)) => false,
+            _ => self.resources.includes(resource),
+        };
         self.actions.includes(action)
-            && self.resources.includes(resource)
+            && resources
             && self.conditions.iter().all(|condition| condition.holds(request, variables))
     }
 }
@@ -195,8 +201,11 @@ mod tests {
             (vec![read], "s3:GetObject", "arn:aws:s3:::B/x", ImplicitDeny),
             (vec![read, no_secret], "s3:GetObject", "arn:aws:s3:::b/secret1", ExplicitDeny),
             (vec![no_secret, read], "s3:GetObject", "arn:aws:s3:::b/secret1", ExplicitDeny),
+            (vec![read], "s3:GetObject", "*", ImplicitDeny),
+            (vec![all_but_iam, no_secret], "s3:GetObject", "*", ExplicitDeny),
             (vec![all_but_iam], "iam:GetRole", "*", ImplicitDeny),
             (vec![all_but_iam], "ecs:ListTasks", "*", Allow),
+            (vec![elsewhere], "s3:GetObject", "*", ImplicitDeny),
             (vec![elsewhere], "s3:GetObject", "arn:aws:s3:::b/x", ImplicitDeny),
             (vec![elsewhere], "s3:GetObject", "arn:aws:s3:::c/x", Allow),
             (vec![home], "s3:GetObject", "arn:aws:s3:::b/alice/x", Allow),
