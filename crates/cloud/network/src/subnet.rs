@@ -199,7 +199,8 @@ fn arn(tx: &Tx, subnet: &Subnet) -> String {
     tx.scope().arn("ec2", format_args!("subnet/{}", subnet.id))
 }
 
-fn available(tx: &Tx, subnet: &Subnet) -> i64 {
+/// How many addresses of a subnet are free.
+pub fn available(tx: &Tx, subnet: &Subnet) -> i64 {
     let usable = usable(subnet.cidr, RESERVED).len();
     i64::try_from(usable - used(tx, &subnet.id).len()).unwrap_or(i64::MAX)
 }
