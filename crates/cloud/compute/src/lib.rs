@@ -13,6 +13,7 @@ mod awsvpc;
 mod cluster;
 mod error;
 pub mod machine;
+mod metrics;
 mod neighbours;
 mod reconcile;
 mod service;
@@ -24,7 +25,11 @@ mod task_definition;
 mod testing;
 
 pub use machine::{Effect, Report, TaskRef, adopt, effects, observe};
+pub use metrics::{TaskLoad, metrics};
 pub use reconcile::{Outcome, reconcile};
+pub use task::logs::{LogRoute, log_routes};
+pub use task::metadata::metadata;
+pub use task::spec::{StartFailure, credentials, task_spec};
 
 use pileus_service::Router;
 use pileus_state::Tables;

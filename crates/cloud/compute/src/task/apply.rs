@@ -57,6 +57,7 @@ pub(crate) fn advance(tx: &mut Tx, now: Timestamp, listed: bool, task: &Task, jo
             Step::DeregisterTargets => deregister(tx, &mut next, now, journal),
             Step::DeleteInterface => {
                 neighbours::detach(tx, &next.network.interface);
+                pileus_security::end_task_credentials(tx, &next.id);
                 machine::forget(tx, &next.id);
             }
             Step::Purge => {

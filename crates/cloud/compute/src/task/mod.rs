@@ -4,9 +4,12 @@
 pub(crate) mod apply;
 mod describe;
 pub(crate) mod launch;
+pub(crate) mod logs;
+pub(crate) mod metadata;
 pub(crate) mod plan;
 pub(crate) mod record;
 mod run;
+pub(crate) mod spec;
 
 use pileus_aws::ecs::ops;
 use pileus_service::Router;

@@ -1,0 +1,181 @@
+//! What the machine is to run for a task, complete with its environment, metadata and credentials.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html>
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pileus_aws::ecs::{ContainerDefinition, ContainerOverride, KeyValuePair};
+use pileus_contract::{ContainerSpec, TaskSpec};
+use pileus_core::{Secret, Timestamp};
+use pileus_security::{Mint, TaskCredentials, end_task_credentials, task_credentials};
+use pileus_state::{State, Tx};
+
+use super::metadata;
+use super::record::{Task, TaskContainer};
+use crate::machine::TaskRef;
+use crate::neighbours;
+use crate::task_definition::record::TaskDefinition;
+
+/// Fargate's stop timeout where the container definition gives none.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the link-local endpoint of a task is.
+const ENDPOINT: &str = "http://169.254.170.2";
+
+/// Why a task cannot be started; shown as its `stoppedReason`, in AWS's form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartFailure {
+    #[error("CannotPullContainerError: {0}")]
+    Image(String),
+    #[error("CannotStartContainerError: {0}")]
+    Container(String),
+    #[error("ResourceInitializationError: {0}")]
+    Resource(String),
+}
+
+/// Everything that a task is made of.
+struct Parts {
+    task: Arc<Task>,
+    definition: Arc<TaskDefinition>,
+}
+
+impl Parts {
+    fn read(tx: &Tx, id: &str) -> Result<Self, StartFailure> {
+        let gone = |what: &str| StartFailure::Resource(format!("the {what} is gone"));
+        let task = tx.get::<Task>(id).ok_or_else(|| gone("task"))?;
+        let key = TaskDefinition::key_of_arn(&task.definition);
+        let definition =
+            key.and_then(|key| tx.get::<TaskDefinition>(&key)).ok_or_else(|| gone("task definition"))?;
+        Ok(Self { task, definition })
+    }
+
+    fn containers(&self) -> impl Iterator<Item = (&TaskContainer, &ContainerDefinition)> {
+        let definitions = self.definition.containers();
+        self.task.containers.iter().filter_map(move |container| {
+            let own = definitions.iter().find(|own| own.name.as_ref() == Some(&container.name))?;
+            Some((container, own))
+        })
+    }
+}
+
+/// Makes the credentials of a task: of its task role, where it has one. The roles that it names must be there and
+/// trust ECS; the execution role is tried, too, because the start depends on it.
+///
+/// # Errors
+/// A role cannot be assumed.
+pub fn credentials(
+    tx: &mut Tx,
+    mint: &mut Mint,
+    task: &TaskRef,
+    now: Timestamp,
+) -> Result<Option<TaskCredentials>, StartFailure> {
+    tx.within(task.scope.clone(), |tx| {
+        let parts = Parts::read(tx, &task.id)?;
+        let (shape, overrides) = (&parts.definition.shape, &parts.task.overrides);
+        let mut assume = |tx: &mut Tx, role: &str| {
+            task_credentials(tx, mint, role, &task.id, now)
+                .map_err(|error| StartFailure::Resource(error.message))
+        };
+        if let Some(role) = overrides.execution_role_arn.as_ref().or(shape.execution_role_arn.as_ref()) {
+            assume(tx, role)?;
+            end_task_credentials(tx, &task.id);
+        }
+        let role = overrides.task_role_arn.as_ref().or(shape.task_role_arn.as_ref());
+        role.map(|role| assume(tx, role)).transpose()
+    })
+}
+
+/// The task as the machine is to run it. `namespace` tells the network namespace of an interface; `credentials` is the
+/// document of [`credentials`].
+///
+/// # Errors
+/// What it needs is gone.
+pub fn task_spec(
+    state: &State,
+    task: &TaskRef,
+    namespace: &dyn Fn(&str) -> PathBuf,
+    credentials: Option<&Secret>,
+) -> Result<TaskSpec, StartFailure> {
+    let tx = Tx::new(state, task.scope.clone());
+    let parts = Parts::read(&tx, &task.id)?;
+    let network = &parts.task.network;
+    let nameserver = neighbours::resolver_of(&tx, &network.subnet)
+        .ok_or_else(|| StartFailure::Resource(format!("the subnet {} is gone", network.subnet)))?;
+    let number = |text: &str, what: &str| {
+        text.parse().map_err(|_| StartFailure::Resource(format!("invalid task {what}: {text}")))
+    };
+    Ok(TaskSpec {
+        id: parts.task.id.clone(),
+        namespace: namespace(&network.interface),
+        hostname: network.private_dns_name.clone(),
+        nameserver,
+        search_domain: neighbours::private_domain(&task.scope),
+        cpu_units: number(&parts.task.cpu, "cpu")?,
+        memory_mib: number(&parts.task.memory, "memory")?,
+        metadata: metadata::documents(&tx, &parts.task, &parts.definition, credentials),
+        containers: parts
+            .containers()
+            .map(|(container, definition)| container_spec(&tx, &parts.task, container, definition))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn container_spec(
+    tx: &Tx,
+    task: &Task,
+    container: &TaskContainer,
+    definition: &ContainerDefinition,
+) -> Result<ContainerSpec, StartFailure> {
+    let overrides = task.overrides.container_overrides.iter().flatten();
+    let own = overrides.clone().find(|own| own.name.as_ref() == Some(&container.name));
+    let image = container.digest.clone();
+    let image = image.ok_or_else(|| StartFailure::Image(format!("{}: not resolved", container.image)))?;
+    let filled = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
+    let memory = own.and_then(|own| own.memory).or(definition.memory);
+    Ok(ContainerSpec {
+        name: container.name.clone(),
+        image,
+        entrypoint: filled(&definition.entry_point),
+        command: own.and_then(|own| filled(&own.command)).or_else(|| filled(&definition.command)),
+        environment: environment(tx, task, container, definition, own),
+        secrets: BTreeMap::new(),
+        working_directory: definition.working_directory.clone().filter(|path| !path.is_empty()),
+        user: definition.user.clone().filter(|user| !user.is_empty()),
+        essential: container.essential,
+        memory_mib: memory.and_then(|memory| u32::try_from(memory).ok()).filter(|memory| *memory > 0),
+        readonly_rootfs: definition.readonly_root_filesystem.unwrap_or(false),
+        stop_timeout: definition
+            .stop_timeout
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(STOP_TIMEOUT, Duration::from_secs),
+    })
+}
+
+/// AWS's variables that a definition may replace, the definition's, the overrides', and those that nobody may replace.
+fn environment(
+    tx: &Tx,
+    task: &Task,
+    container: &TaskContainer,
+    definition: &ContainerDefinition,
+    own: Option<&ContainerOverride>,
+) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = [
+        ("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"),
+        ("AWS_REGION", &tx.scope().region),
+        ("AWS_DEFAULT_REGION", &tx.scope().region),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let pair = |pair: &KeyValuePair| Some((pair.name.clone()?, pair.value.clone().unwrap_or_default()));
+    variables.extend(definition.environment.iter().flatten().filter_map(pair));
+    variables.extend(own.iter().flat_map(|own| own.environment.iter().flatten()).filter_map(pair));
+    let at = &container.runtime_id;
+    variables.insert("ECS_CONTAINER_METADATA_URI_V4".into(), format!("{ENDPOINT}/v4/{at}"));
+    variables.insert("ECS_CONTAINER_METADATA_URI".into(), format!("{ENDPOINT}/v3/{at}"));
+    if let Some(path) = metadata::credentials_path(task) {
+        variables.insert("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI".into(), path);
+    }
+    variables
+}
