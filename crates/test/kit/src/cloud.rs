@@ -4,6 +4,7 @@
 //! does not survive a restart of the engine fails the first test that writes it.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pileus_contract::Bulk;
@@ -26,6 +27,8 @@ pub struct Cloud {
     pub scope: Scope,
     tables: Tables,
     router: Router,
+    /// What survives a restart: the stored form of every durable record.
+    disk: BTreeMap<(&'static str, Scope, String), Vec<u8>>,
     /// How many times secrets were drawn.
     drawn: Cell<u64>,
 }
@@ -50,6 +53,7 @@ impl Cloud {
             scope: Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION),
             tables: Tables::default(),
             router: Router::default(),
+            disk: BTreeMap::new(),
             drawn: Cell::new(0),
         };
         tables(&mut cloud.tables);
@@ -124,11 +128,43 @@ impl Cloud {
         };
         let value = f(&mut context)?;
         if commit {
-            let changes =
-                tx.into_changes().changes.into_iter().map(|change| stored(&self.tables, change)).collect();
+            let changes = tx.into_changes().changes.into_iter().map(|change| self.store(change)).collect();
             self.state = self.state.with(&ChangeSet { changes });
         }
         Ok(value)
+    }
+
+    /// Ends the engine and starts it again: what was only observed is gone.
+    ///
+    /// # Panics
+    /// A stored record cannot be read back.
+    pub fn restart(&mut self) {
+        let rows = self.disk.iter();
+        let changes = rows.map(|((kind, scope, key), bytes)| self.read(kind, scope, key, bytes)).collect();
+        self.state = State::default().with(&ChangeSet { changes });
+    }
+
+    /// Writes the change to disk; returns it as it comes back from there.
+    fn store(&mut self, change: Change) -> Change {
+        let row = (change.kind, change.scope.clone(), change.key.clone());
+        let encoded = change.encode(&self.tables);
+        match encoded.unwrap_or_else(|error| panic!("{} {} cannot be stored: {error}", row.0, row.2)) {
+            None => change,
+            Some(None) => {
+                self.disk.remove(&row);
+                change
+            }
+            Some(Some(bytes)) => {
+                let back = self.read(row.0, &row.1, &row.2, &bytes);
+                self.disk.insert(row, bytes);
+                back
+            }
+        }
+    }
+
+    fn read(&self, kind: &'static str, scope: &Scope, key: &str, bytes: &[u8]) -> Change {
+        Change::decode(&self.tables, kind, scope.clone(), key.to_owned(), bytes)
+            .unwrap_or_else(|error| panic!("{kind} {key} cannot be read back: {error}"))
     }
 }
 
@@ -137,17 +173,5 @@ fn draw(drawn: &Cell<u64>, bytes: &mut [u8]) {
     for chunk in bytes.chunks_mut(32) {
         drawn.set(drawn.get() + 1);
         chunk.copy_from_slice(&Sha256::digest(drawn.get().to_be_bytes())[..chunk.len()]);
-    }
-}
-
-/// The change as it comes back from disk.
-fn stored(tables: &Tables, change: Change) -> Change {
-    let (kind, key) = (change.kind, change.key.clone());
-    let encoded =
-        change.encode(tables).unwrap_or_else(|error| panic!("{kind} {key} cannot be stored: {error}"));
-    match encoded.flatten() {
-        None => change,
-        Some(bytes) => Change::decode(tables, kind, change.scope, change.key, &bytes)
-            .unwrap_or_else(|error| panic!("{kind} {key} cannot be read back: {error}")),
     }
 }
