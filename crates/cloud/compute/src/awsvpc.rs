@@ -57,7 +57,9 @@ impl Placement {
     ) -> Result<Self, ApiError> {
         let mut strategy = strategy.unwrap_or_default();
         if launch_type.is_some() && !strategy.is_empty() {
-            return Err(invalid("Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."));
+            return Err(invalid(
+                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+            ));
         }
         if launch_type.is_none() && strategy.is_empty() {
             strategy.clone_from(&cluster.default_capacity_provider_strategy);
@@ -71,7 +73,10 @@ impl Placement {
         let fargate = |launch_type: &String| launch_type == "FARGATE";
         refuse_unless(launch_type.as_ref().is_none_or(fargate), "a launchType other than FARGATE")?;
         for item in &strategy {
-            refuse_unless(item.capacity_provider == "FARGATE", format_args!("the capacity provider {}", item.capacity_provider))?;
+            refuse_unless(
+                item.capacity_provider == "FARGATE",
+                format_args!("the capacity provider {}", item.capacity_provider),
+            )?;
             if !cluster.capacity_providers.contains(&item.capacity_provider) {
                 return Err(invalid(format!(
                     "The specified capacity provider {} was not found in the cluster.",

@@ -100,10 +100,7 @@ fn default_settings() -> Vec<ClusterSetting> {
     vec![ClusterSetting { name: Some("containerInsights".into()), value: Some("disabled".into()) }]
 }
 
-fn check_providers(
-    providers: &[String],
-    strategy: &[CapacityProviderStrategyItem],
-) -> Result<(), ApiError> {
+fn check_providers(providers: &[String], strategy: &[CapacityProviderStrategyItem]) -> Result<(), ApiError> {
     let known = ["FARGATE", "FARGATE_SPOT"];
     if let Some(other) = providers.iter().find(|provider| !known.contains(&provider.as_str())) {
         return Err(invalid(format!("The specified capacity provider '{other}' was not found.")));
@@ -182,9 +179,8 @@ fn shape(tx: &Tx, cluster: &Cluster, include: &[&str]) -> Shape {
     let tasks = tx.list::<Task>();
     let running = tasks.iter().filter(own).filter(|task| task.status == TaskStatus::Running).count();
     let pending = tasks.iter().filter(own).filter(|task| task.status < TaskStatus::Running).count();
-    let active = |service: &Arc<Service>| {
-        service.cluster == cluster.name && service.status == ServiceStatus::Active
-    };
+    let active =
+        |service: &Arc<Service>| service.cluster == cluster.name && service.status == ServiceStatus::Active;
     let services = tx.list::<Service>().into_iter().filter(active).count();
     let with = |what: &str| include.contains(&what);
     Shape {
@@ -195,7 +191,11 @@ fn shape(tx: &Tx, cluster: &Cluster, include: &[&str]) -> Shape {
         running_tasks_count: Some(running as i64),
         pending_tasks_count: Some(pending as i64),
         active_services_count: Some(services as i64),
-        statistics: Some(if with("STATISTICS") { statistics(running, pending, services) } else { Vec::new() }),
+        statistics: Some(if with("STATISTICS") {
+            statistics(running, pending, services)
+        } else {
+            Vec::new()
+        }),
         tags: Some(if with("TAGS") { tags::write(&cluster.tags) } else { Vec::new() }),
         settings: Some(if with("SETTINGS") { cluster.settings.clone() } else { Vec::new() }),
         capacity_providers: Some(cluster.capacity_providers.clone()),
@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_refused() {
         let mut cloud = cloud();
-        let insights = ClusterSetting { name: Some("containerInsights".into()), value: Some("enabled".into()) };
+        let insights =
+            ClusterSetting { name: Some("containerInsights".into()), value: Some("enabled".into()) };
         let input = CreateClusterRequest { settings: Some(vec![insights]), ..Default::default() };
         assert_eq!(cloud.code::<ops::CreateCluster>(input), "UnsupportedOperation");
         let input =

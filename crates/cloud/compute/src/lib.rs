@@ -25,10 +25,12 @@ mod task_definition;
 mod testing;
 
 pub use machine::{Effect, Report, TaskRef, adopt, effects, observe};
-pub use metrics::{TaskLoad, metrics};
+pub use metrics::{TaskLoad, metrics, running};
 pub use reconcile::{Outcome, reconcile};
+pub use service::record::{Deployment, Rollout, Service, ServiceDeployment, ServiceStatus};
 pub use task::logs::{LogRoute, log_routes};
 pub use task::metadata::metadata;
+pub use task::record::{StopCode, Task, TaskStatus};
 pub use task::spec::{StartFailure, credentials, task_spec};
 
 use pileus_service::Router;

@@ -186,9 +186,8 @@ pub(crate) fn sweep(tx: &mut Tx) {
         return;
     }
     let state = tx.base();
-    let waiting = |id: &str| {
-        state.all::<Task>().any(|(_, task)| task.id == id && task.status != TaskStatus::Stopped)
-    };
+    let waiting =
+        |id: &str| state.all::<Task>().any(|(_, task)| task.id == id && task.status != TaskStatus::Stopped);
     for task in gone.iter().filter(|task| !waiting(task)) {
         forget(tx, task);
     }

@@ -140,9 +140,10 @@ pub(crate) fn check_target_group(tx: &Tx, arn: &str) -> Result<(), ApiError> {
         Ok(None) => Err(invalid(format!(
             "The target group with targetGroupArn {arn} does not have an associated load balancer."
         ))),
-        Err(error) if error.status < 500 => {
-            Err(invalid(format!("Unable to assume role and validate the specified targetGroupArn: {arn}. {}", error.message)))
-        }
+        Err(error) if error.status < 500 => Err(invalid(format!(
+            "Unable to assume role and validate the specified targetGroupArn: {arn}. {}",
+            error.message
+        ))),
         Err(error) => Err(error),
     }
 }
@@ -187,5 +188,8 @@ pub(crate) fn health(tx: &Tx, group: &str, address: Ipv4Addr, port: u16) -> Heal
 /// # Errors
 /// Why it cannot be pulled.
 pub(crate) fn resolve_image(_tx: &Tx, image: &str) -> Result<String, String> {
-    image.split_once('@').map(|(_, digest)| digest.to_owned()).ok_or_else(|| format!("pull image manifest: {image}: not found"))
+    image
+        .split_once('@')
+        .map(|(_, digest)| digest.to_owned())
+        .ok_or_else(|| format!("pull image manifest: {image}: not found"))
 }

@@ -28,8 +28,7 @@ pub(crate) fn operations(router: &mut Router) {
 /// They break a rule of tags.
 pub(crate) fn read(tags: Option<Vec<Tag>>) -> Result<Tags, ApiError> {
     let pairs = tags.unwrap_or_default().into_iter();
-    let tags: Tags =
-        pairs.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
+    let tags: Tags = pairs.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
     pileus_core::tags::check(&tags, "InvalidParameterException")?;
     Ok(tags)
 }

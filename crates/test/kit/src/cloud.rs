@@ -128,8 +128,11 @@ impl Cloud {
         };
         let value = f(&mut context)?;
         if commit {
-            let changes = tx.into_changes().changes.into_iter().map(|change| self.store(change)).collect();
-            self.state = self.state.with(&ChangeSet { changes });
+            let changes: Vec<Change> =
+                tx.into_changes().changes.into_iter().map(|change| self.store(change)).collect();
+            if !changes.is_empty() {
+                self.state = self.state.with(&ChangeSet { changes });
+            }
         }
         Ok(value)
     }

@@ -30,8 +30,7 @@ struct Apply<'a, 's> {
 
 /// Carries out the actions for the service as it is in the transaction.
 pub(crate) fn apply(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, service: &Service, actions: &[Action]) {
-    let mut apply =
-        Apply { tx, ids, now, service: service.clone(), told: Vec::new(), started: Vec::new() };
+    let mut apply = Apply { tx, ids, now, service: service.clone(), told: Vec::new(), started: Vec::new() };
     apply.stops(actions);
     for action in actions {
         apply.action(action);
@@ -165,7 +164,9 @@ impl Apply<'_, '_> {
         deployment.updated_at = now;
         self.service.deployments.insert(0, deployment);
         self.told.push(Told::RollingBack(target.to_owned()));
-        let reason = format!("Service deployment rolled back because deployment ecs-svc/{failed} failed: tasks failed to start.");
+        let reason = format!(
+            "Service deployment rolled back because deployment ecs-svc/{failed} failed: tasks failed to start."
+        );
         self.history(|entry, now| {
             entry.status = ServiceDeploymentStatus::RollbackInProgress;
             entry.reason = Some(reason.clone());

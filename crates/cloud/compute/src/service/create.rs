@@ -50,8 +50,9 @@ pub(super) fn create_service(
         cluster: cluster.name.clone(),
         name: input.service_name,
         status: ServiceStatus::Active,
-        desired: desired(input.desired_count)?
-            .ok_or_else(|| invalid("The desired count cannot be null for the REPLICA scheduling strategy."))?,
+        desired: desired(input.desired_count)?.ok_or_else(|| {
+            invalid("The desired count cannot be null for the REPLICA scheduling strategy.")
+        })?,
         created_at: cx.now,
         created_by: cx.caller.arn.clone(),
         client_token: input.client_token,
@@ -121,10 +122,7 @@ pub(super) fn desired(count: Option<i64>) -> Result<Option<u32>, ApiError> {
 
 /// # Errors
 /// There is no load balancer whose health it could speak of.
-pub(super) fn grace(
-    seconds: Option<i64>,
-    load_balancers: &[LoadBalancer],
-) -> Result<Option<i64>, ApiError> {
+pub(super) fn grace(seconds: Option<i64>, load_balancers: &[LoadBalancer]) -> Result<Option<i64>, ApiError> {
     if seconds.is_some() && load_balancers.is_empty() {
         return Err(invalid(
             "Health check grace period is only valid for services configured to use load balancers",
@@ -188,9 +186,7 @@ pub(super) fn configuration(
     let minimum = or(given.minimum_healthy_percent, |old| old.minimum_healthy_percent, 100);
     let maximum = or(given.maximum_percent, |old| old.maximum_percent, 200);
     if !(0..=1000).contains(&minimum) || !(0..=1000).contains(&maximum) || minimum > maximum {
-        return Err(invalid(
-            "minimumHealthyPercent must be at least 0 and not greater than maximumPercent.",
-        ));
+        return Err(invalid("minimumHealthyPercent must be at least 0 and not greater than maximumPercent."));
     }
     if maximum < 100 {
         return Err(invalid("maximumPercent must be at least 100 for the REPLICA scheduling strategy."));
@@ -222,9 +218,9 @@ pub(super) fn rebalancing(
 ) -> Result<String, ApiError> {
     let possible = configuration.maximum_percent.is_some_and(|percent| percent > 100);
     match given {
-        Some(given) if given == "ENABLED" && !possible => Err(invalid(
-            "Availability Zone rebalancing requires a maximumPercent greater than 100.",
-        )),
+        Some(given) if given == "ENABLED" && !possible => {
+            Err(invalid("Availability Zone rebalancing requires a maximumPercent greater than 100."))
+        }
         Some(given) => Ok(given),
         None => Ok(if possible { "ENABLED" } else { "DISABLED" }.into()),
     }

@@ -12,9 +12,7 @@ use pileus_core::{ApiError, paginate};
 use pileus_service::Context;
 use pileus_state::{Record as _, Tx};
 
-use super::record::{
-    Deployment, Revision, Service, ServiceDeployment, ServiceEvents, ServiceStatus,
-};
+use super::record::{Deployment, Revision, Service, ServiceDeployment, ServiceEvents, ServiceStatus};
 use super::update::name_of;
 use crate::cluster::{self, Cluster, limit, missing};
 use crate::error::{bad_token, invalid};
@@ -86,12 +84,15 @@ pub(crate) fn shape(tx: &Tx, service: &Service, with_tags: bool) -> Shape {
         task_definition: revision.map(|revision| revision.task_definition.clone()),
         deployment_configuration: Some(service.deployment_configuration.clone()),
         deployments: Some(
-            service.deployments.iter().map(|deployment| deployment_shape(tx, service, deployment, &tasks)).collect(),
+            service
+                .deployments
+                .iter()
+                .map(|deployment| deployment_shape(tx, service, deployment, &tasks))
+                .collect(),
         ),
-        role_arn: Some(scope.global().arn(
-            "iam",
-            "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
-        )),
+        role_arn: Some(
+            scope.global().arn("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"),
+        ),
         events: Some(events(tx, service)),
         created_at: Some(service.created_at),
         current_service_deployment: service.current.as_ref().map(|id| {
@@ -204,8 +205,9 @@ pub(super) fn describe_services(
         let name = name_of(name);
         match cx.tx.get::<Service>(&Service::key_of(&cluster.name, name)) {
             Some(service) => services.push(shape(cx.tx, &service, with_tags)),
-            None => failures
-                .push(missing(cx.scope().arn("ecs", format_args!("service/{}/{name}", cluster.name)))),
+            None => {
+                failures.push(missing(cx.scope().arn("ecs", format_args!("service/{}/{name}", cluster.name))))
+            }
         }
     }
     Ok(DescribeServicesResponse { services: Some(services), failures: Some(failures) })
@@ -223,13 +225,8 @@ pub(super) fn list_services(
         fargate && replica && service.cluster == cluster.name && service.status == ServiceStatus::Active
     });
     let size = if input.max_results.is_some() { limit(input.max_results) } else { 10 };
-    let (page, next_token) = paginate(
-        services,
-        |service| service.name.clone(),
-        input.next_token.as_deref(),
-        size,
-        bad_token,
-    )?;
+    let (page, next_token) =
+        paginate(services, |service| service.name.clone(), input.next_token.as_deref(), size, bad_token)?;
     let service_arns = page.iter().map(|service| service.arn(cx.scope())).collect();
     Ok(ListServicesResponse { service_arns: Some(service_arns), next_token })
 }

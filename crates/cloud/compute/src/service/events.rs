@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn messages_are_those_of_aws() {
         let two = || vec!["a".to_owned(), "b".to_owned()];
-        let cause = Cause::Target { target_group: "arn:tg".into(), port: 3000, reason: "Request timed out".into() };
+        let cause =
+            Cause::Target { target_group: "arn:tg".into(), port: 3000, reason: "Request timed out".into() };
         for (told, expected) in [
             (Told::Started(two()), "(service web) has started 2 tasks: (task a) (task b)."),
             (
@@ -116,7 +117,10 @@ mod tests {
             ),
             (Told::StoppedRunning(two()), "(service web) has stopped 2 running tasks: (task a) (task b)."),
             (Told::StoppedPending(3), "(service web) stopped 3 pending tasks."),
-            (Told::Registered(1, "arn:tg".into()), "(service web) registered 1 targets in (target-group arn:tg)"),
+            (
+                Told::Registered(1, "arn:tg".into()),
+                "(service web) registered 1 targets in (target-group arn:tg)",
+            ),
             (
                 Told::Draining(1, "7".into()),
                 "(service web, taskSet ecs-svc/7) has begun draining connections on 1 tasks.",

@@ -42,10 +42,9 @@ fn size(count: usize) -> u32 {
 impl<'a> Fleet<'a> {
     fn new(view: &'a ServiceView, deployment: &'a DeploymentView, primary: bool, now: Timestamp) -> Self {
         let own = || view.tasks.iter().filter(|task| task.deployment == deployment.id);
-        let seats = own().filter(|task| task.is_live()).map(|task| Seat {
-            task,
-            standing: task.standing(deployment.balanced, view.grace, now),
-        });
+        let seats = own()
+            .filter(|task| task.is_live())
+            .map(|task| Seat { task, standing: task.standing(deployment.balanced, view.grace, now) });
         let (unhealthy, good) = seats.partition(|seat| matches!(seat.standing, Standing::Unhealthy(_)));
         let leaving = own().filter(|task| task.phase == Phase::Leaving).count();
         Self { deployment, primary, goal: 0, good, unhealthy, leaving, starts: 0 }
@@ -247,12 +246,15 @@ impl<'a> Rolling<'a> {
     fn emptiest_zone(&self, index: usize) -> Option<String> {
         let planned = |deployment: Option<&str>, zone: &str| {
             let starts = self.starts.iter().filter(|start| match start {
-                Action::Start { deployment: d, zone: z, .. } => z == zone && deployment.is_none_or(|own| d == own),
+                Action::Start { deployment: d, zone: z, .. } => {
+                    z == zone && deployment.is_none_or(|own| d == own)
+                }
                 _ => false,
             });
             starts.count()
         };
-        let good = |fleet: &Fleet, zone: &str| fleet.good.iter().filter(|seat| seat.task.zone == zone).count();
+        let good =
+            |fleet: &Fleet, zone: &str| fleet.good.iter().filter(|seat| seat.task.zone == zone).count();
         let fleet = &self.fleets[index];
         let rank = |zone: &String| {
             let own = good(fleet, zone) + planned(Some(&fleet.deployment.id), zone);

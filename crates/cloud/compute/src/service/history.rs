@@ -169,8 +169,8 @@ pub(super) fn describe_service_revisions(
 }
 
 fn revision_shape(tx: &Tx, arn: String, revision: &Revision) -> RevisionShape {
-    let definition = TaskDefinition::key_of_arn(&revision.task_definition)
-        .and_then(|key| tx.get::<TaskDefinition>(&key));
+    let definition =
+        TaskDefinition::key_of_arn(&revision.task_definition).and_then(|key| tx.get::<TaskDefinition>(&key));
     let containers = definition.iter().flat_map(|definition| definition.containers());
     let image = |container: &pileus_aws::ecs::ContainerDefinition| ContainerImage {
         container_name: container.name.clone(),

@@ -36,8 +36,7 @@ pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceVi
 }
 
 fn deployment_view(tx: &Tx, service: &Service, deployment: &Deployment) -> DeploymentView {
-    let revision =
-        tx.get::<Revision>(&Revision::key_of(&service.cluster, &service.name, &deployment.id));
+    let revision = tx.get::<Revision>(&Revision::key_of(&service.cluster, &service.name, &deployment.id));
     let mut zones = Vec::new();
     for subnet in revision.iter().flat_map(|revision| &revision.network.subnets) {
         // A subnet that is gone keeps a nameless zone, so that the attempt to start there fails and is told of.

@@ -71,7 +71,11 @@ fn add(view: &mut ServiceView, deployment: &str, phase: Phase, health: Health) {
 }
 
 fn unhealthy() -> Health {
-    Health::Unhealthy(Cause::Target { target_group: "tg".into(), port: 80, reason: "Request timed out".into() })
+    Health::Unhealthy(Cause::Target {
+        target_group: "tg".into(),
+        port: 80,
+        reason: "Request timed out".into(),
+    })
 }
 
 fn starts(plan: &Plan) -> Vec<(&str, &str, Why)> {

@@ -4,9 +4,7 @@ use pileus_aws::ecs::{AwsVpcConfiguration, LoadBalancer};
 use pileus_core::{IdGen, Timestamp};
 use pileus_state::Tx;
 
-use super::record::{
-    Deployment, Revision, Rollout, Service, ServiceDeployment, ServiceDeploymentStatus,
-};
+use super::record::{Deployment, Revision, Rollout, Service, ServiceDeployment, ServiceDeploymentStatus};
 use crate::awsvpc::Placement;
 
 /// AWS's deployment numbers have 19 digits.

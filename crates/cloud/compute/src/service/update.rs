@@ -97,8 +97,7 @@ fn change(
             input.platform_version.clone().unwrap_or_else(|| before.placement.platform_version.clone());
         after.placement = Placement::read(cluster, launch_type, kept, Some(version))?;
     }
-    let load_balancers =
-        input.load_balancers.clone().unwrap_or_else(|| before.load_balancers.clone());
+    let load_balancers = input.load_balancers.clone().unwrap_or_else(|| before.load_balancers.clone());
     after.load_balancers = create::load_balancers(tx, load_balancers, &definition)?;
     Ok((Some(before), after))
 }
@@ -138,9 +137,7 @@ pub(super) fn delete_service(
         }
         ServiceStatus::Draining => {}
         ServiceStatus::Active if service.desired > 0 && !input.force.unwrap_or(false) => {
-            return Err(crate::error::invalid(
-                "The service cannot be stopped while it is scaled above 0.",
-            ));
+            return Err(crate::error::invalid("The service cannot be stopped while it is scaled above 0."));
         }
         ServiceStatus::Active => {}
     }

@@ -174,8 +174,7 @@ mod tests {
 
     #[test]
     fn without_a_check_a_task_counts_after_forty_seconds() {
-        let standing =
-            |now| task(Health::Unknown).standing(false, Duration::ZERO, Timestamp::from_secs(now));
+        let standing = |now| task(Health::Unknown).standing(false, Duration::ZERO, Timestamp::from_secs(now));
         assert_eq!(standing(139), Standing::Waiting(Some(Timestamp::from_secs(140))));
         assert_eq!(standing(140), Standing::Healthy);
     }

@@ -61,7 +61,10 @@ pub(crate) fn for_service(
         started_by: Some(format!("ecs-svc/{deployment}")),
         service: Some(Membership { service: service.name.clone(), deployment: deployment.to_owned() }),
         launch_type: revision.launch_type.clone(),
-        capacity_provider: revision.capacity_provider_strategy.first().map(|item| item.capacity_provider.clone()),
+        capacity_provider: revision
+            .capacity_provider_strategy
+            .first()
+            .map(|item| item.capacity_provider.clone()),
         platform_version: revision.platform_version.clone(),
         overrides: ecs::TaskOverride::default(),
         enable_execute_command: service.enable_execute_command,

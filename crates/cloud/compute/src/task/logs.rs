@@ -21,9 +21,7 @@ pub struct LogRoute {
 
 /// The routes of every container that has been started, or is about to be, and has not been removed.
 pub fn log_routes(state: &State) -> Vec<LogRoute> {
-    let spooling = |task: &Task| {
-        (TaskStatus::Pending..=TaskStatus::Deprovisioning).contains(&task.status)
-    };
+    let spooling = |task: &Task| (TaskStatus::Pending..=TaskStatus::Deprovisioning).contains(&task.status);
     let tasks = state.all::<Task>().filter(|(_, task)| spooling(task));
     tasks.flat_map(|(scope, task)| task_routes(state, scope, &task)).collect()
 }

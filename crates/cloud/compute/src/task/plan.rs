@@ -119,7 +119,9 @@ fn ended_early(task: &Task, ended: bool) -> Option<String> {
             let reason = container.reason.as_deref().unwrap_or("the container did not start");
             Some(format!("CannotStartContainerError: {}: {reason}", container.name))
         }
-        None => ended.then(|| "CannotStartContainerError: the task ended before its containers ran".to_owned()),
+        None => {
+            ended.then(|| "CannotStartContainerError: the task ended before its containers ran".to_owned())
+        }
     }
 }
 

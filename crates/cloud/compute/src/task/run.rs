@@ -69,7 +69,11 @@ pub(super) fn run_task(cx: &mut Context, input: RunTaskRequest) -> Result<RunTas
         match launch::create(cx.tx, cx.ids, cx.now, launch) {
             Ok(task) => started.push(describe::shape(cx.tx, &task, true)),
             Err(reason) => {
-                failures.push(Failure { reason: Some("RESOURCE:ENI".into()), detail: Some(reason), arn: None });
+                failures.push(Failure {
+                    reason: Some("RESOURCE:ENI".into()),
+                    detail: Some(reason),
+                    arn: None,
+                });
             }
         }
     }
@@ -95,7 +99,9 @@ fn check_overrides(overrides: &TaskOverride, definition: &TaskDefinition) -> Res
     for container in overrides.container_overrides.iter().flatten() {
         let name = container.name.as_deref().unwrap_or_default();
         if !definition.containers().iter().any(|known| known.name.as_deref() == Some(name)) {
-            return Err(invalid(format!("Override for container named {name} is not a container in the TaskDefinition.")));
+            return Err(invalid(format!(
+                "Override for container named {name} is not a container in the TaskDefinition."
+            )));
         }
     }
     if overrides.cpu.is_some() || overrides.memory.is_some() {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use pileus_aws::ecs::{
     Attribute, ContainerDefinition, DeregisterTaskDefinitionRequest, DeregisterTaskDefinitionResponse,
     DescribeTaskDefinitionRequest, DescribeTaskDefinitionResponse, ListTaskDefinitionFamiliesRequest,
-    ListTaskDefinitionFamiliesResponse, ListTaskDefinitionsRequest, ListTaskDefinitionsResponse,
-    PortMapping, RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse, TaskDefinition as Shape, ops,
+    ListTaskDefinitionFamiliesResponse, ListTaskDefinitionsRequest, ListTaskDefinitionsResponse, PortMapping,
+    RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse, TaskDefinition as Shape, ops,
 };
 use pileus_core::{ApiError, paginate};
 use pileus_service::{Context, Router};
@@ -78,8 +78,12 @@ fn register_task_definition(
     let size = validate::check(&input)?;
     let tags = tags::read(input.tags.clone())?;
     let revision = of_family(cx.tx, &input.family).last().map_or(0, |latest| latest.revision) + 1;
-    let definition =
-        TaskDefinition { family: input.family.clone(), revision, shape: shape(cx, input, revision, size), tags };
+    let definition = TaskDefinition {
+        family: input.family.clone(),
+        revision,
+        shape: shape(cx, input, revision, size),
+        tags,
+    };
     let response = RegisterTaskDefinitionResponse {
         task_definition: Some(definition.shape.clone()),
         tags: Some(tags::write(&definition.tags)),
@@ -214,7 +218,9 @@ fn list_task_definition_families(
     let families: BTreeSet<String> = definitions
         .iter()
         .map(|definition| definition.family.as_str())
-        .filter(|family| input.family_prefix.as_ref().is_none_or(|prefix| family.starts_with(prefix.as_str())))
+        .filter(|family| {
+            input.family_prefix.as_ref().is_none_or(|prefix| family.starts_with(prefix.as_str()))
+        })
         .filter(|family| match input.status.as_deref().unwrap_or("ACTIVE") {
             "ACTIVE" => active.contains(family),
             "INACTIVE" => !active.contains(family),

@@ -114,8 +114,7 @@ fn check_containers(containers: &[ContainerDefinition], size: Size) -> Result<()
 }
 
 fn check_container(name: &str, container: &ContainerDefinition, size: Size) -> Result<(), ApiError> {
-    let setting =
-        |what: String| client(format!("Invalid setting for container '{name}'. {what}"));
+    let setting = |what: String| client(format!("Invalid setting for container '{name}'. {what}"));
     if container.image.as_deref().is_none_or(str::is_empty) {
         return Err(client("Container.image should not be null or empty."));
     }
@@ -142,7 +141,9 @@ fn check_container(name: &str, container: &ContainerDefinition, size: Size) -> R
         return Err(setting("memory must be at least 4 and at most the task's memory.".into()));
     }
     if container.stop_timeout.is_some_and(|seconds| !(0..=MAX_STOP_TIMEOUT).contains(&seconds)) {
-        return Err(setting(format!("stopTimeout must be between 0 and {MAX_STOP_TIMEOUT} seconds on Fargate.")));
+        return Err(setting(format!(
+            "stopTimeout must be between 0 and {MAX_STOP_TIMEOUT} seconds on Fargate."
+        )));
     }
     let unnamed = |pair: &pileus_aws::ecs::KeyValuePair| pair.name.as_deref().is_none_or(str::is_empty);
     if container.environment.iter().flatten().any(unnamed) {
