@@ -1,8 +1,10 @@
 //! Where things are kept, and which names are fit to become part of a path.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 
 /// Where an engine keeps its images and tasks.
 #[derive(Clone, Debug)]
@@ -119,6 +121,13 @@ impl TaskDir {
         }
         Ok(())
     }
+}
+
+/// Makes a directory that only its owner can enter. Images hold programs that run as root for whoever executes them;
+/// no other user of this machine may reach those.
+pub(crate) fn private_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).at("create", path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).at("close to others", path)
 }
 
 /// Refuses names that could not be the name of a directory, a cgroup and a runtime id at once.

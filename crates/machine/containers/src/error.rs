@@ -21,6 +21,9 @@ pub enum Error {
     Container { container: String, why: String },
     #[error("the task's shim {0}")]
     Shim(String),
+    /// What the shim has told about a start that failed.
+    #[error("{0}")]
+    Start(String),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -89,20 +89,20 @@ pub(crate) fn launch(host: &Host, dir: &TaskDir, launch: &Launch) -> Result<(Tas
     ours.set_read_timeout(Some(PATIENCE)).at("make a socket for", &dir.0)?;
     let spawned = Instant::now();
     let mut child = spawn(host, dir, theirs)?;
-    let why = match read(&mut ours) {
+    let error = match read(&mut ours) {
         Ok(StartAnswer::Started { state, stages }) => {
             let micros = spawned.elapsed().as_micros() as u64;
             tracing::debug!(task = state.id, micros, ?stages, "task started");
             return Ok((state, child));
         }
-        Ok(StartAnswer::Failed { why }) => why,
+        Ok(StartAnswer::Failed { why }) => Error::Start(why),
         Err(error) => {
             let log = fs::read_to_string(dir.shim_log()).unwrap_or_default();
-            format!("gave no answer ({error}) {}", log.trim())
+            Error::Shim(format!("gave no answer ({error}) {}", log.trim()))
         }
     };
     child.kill().and_then(|()| child.wait()).at("reap the shim of", &dir.0)?;
-    Err(Error::Shim(why))
+    Err(error)
 }
 
 /// Before the shim has said anything: so that a task which never got further is known.

@@ -23,7 +23,6 @@ mod spool;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -39,7 +38,7 @@ pub use image::LayerError;
 pub use runtime_id::runtime_id;
 pub use shim::shim_main;
 
-use config::check_name;
+use config::{check_name, private_dir};
 use error::{At, chain};
 use host::Host;
 use image::ImageStore;
@@ -65,8 +64,8 @@ impl LinuxContainers {
     /// A directory cannot be used, or the host lacks a cgroup controller.
     pub fn new(config: ContainersConfig) -> Result<Self> {
         let host = Arc::new(Host::open(config)?);
-        for directory in [&host.config.run_dir, &host.config.scratch_root()] {
-            fs::create_dir_all(directory).at("create", directory)?;
+        for directory in [host.config.run_dir.clone(), host.config.scratch_root(), host.config.layers_dir()] {
+            private_dir(&directory)?;
         }
         let images = ImageStore::open(host.config.blobs.clone(), host.config.layers_dir())?;
         let watch = Watch::start(Arc::clone(&host))?;

@@ -98,6 +98,7 @@ pub struct Exit {
 pub enum TaskEvent {
     State(TaskState),
     /// The container wrote: [`Containers::logs`] has more. At most one in 100 ms for each container.
+    /// What it wrote last may come without one: read its logs once more when it has exited.
     Logs {
         task: String,
         container: String,

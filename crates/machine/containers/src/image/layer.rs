@@ -262,12 +262,24 @@ fn set_owner(entry: &Entry<'_, impl Read>, directory: &OwnedFd, name: &OsStr) ->
 }
 
 fn owner(entry: &Entry<'_, impl Read>) -> io::Result<(Uid, Gid)> {
-    let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other(format!("no user or group id: {id}")));
-    Ok((Uid::from_raw(id(entry.header().uid()?)?), Gid::from_raw(id(entry.header().gid()?)?)))
+    let header = entry.header();
+    let id = |field: &[u8], id: io::Result<u64>| {
+        let id = number(field, id)?;
+        u32::try_from(id).map_err(|_| io::Error::other(format!("no user or group id: {id}")))
+    };
+    let (uid, gid) = (id(&header.as_old().uid, header.uid())?, id(&header.as_old().gid, header.gid())?);
+    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
 fn mode(entry: &Entry<'_, impl Read>) -> io::Result<Mode> {
-    Ok(Mode::from_bits_truncate(entry.header().mode()? & 0o7777))
+    let header = entry.header();
+    let mode = number(&header.as_old().mode, header.mode().map(u64::from))?;
+    Ok(Mode::from_bits_truncate((mode & 0o7777) as u32))
+}
+
+/// A field that is left blank counts as 0, as with other tools.
+fn number(field: &[u8], value: io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { value }
 }
 
 fn modified(entry: &Entry<'_, impl Read>) -> i64 {

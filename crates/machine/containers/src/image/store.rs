@@ -30,9 +30,8 @@ pub(crate) struct ImageStore {
 }
 
 impl ImageStore {
-    /// Opens the store; what an earlier process had half unpacked is removed.
+    /// Opens the store; what an earlier process had half unpacked is removed. The layers' directory exists.
     pub(crate) fn open(blobs: PathBuf, layers: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&layers).at("create", &layers)?;
         for entry in fs::read_dir(&layers).at("read", &layers)? {
             let entry = entry.at("read", &layers)?;
             if entry.file_name().to_string_lossy().starts_with(PARTIAL) {

@@ -9,7 +9,7 @@ use std::process::Command;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, access};
 
 /// What a shell answers for a program that is there but cannot be run, and for one that is not there.
@@ -31,10 +31,13 @@ impl Executor for Init {
         find_program(program, &search_path(spec)).map(drop).map_err(fail)
     }
 
-    /// `Command` puts signal handling back to the defaults, which the shim has changed for itself.
+    /// Puts signal handling back to the defaults, which the shim has changed for itself: `Command` does so for
+    /// SIGPIPE.
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let args = arguments(spec);
         let Some((program, rest)) = args.split_first() else { return Err(ExecutorError::InvalidArg) };
+        let unblocked = SigSet::empty().thread_set_mask();
+        unblocked.map_err(|errno| ExecutorError::Other(format!("cannot unblock signals: {errno}")))?;
         let error = match find_program(program, &search_path(spec)) {
             Ok(path) => Command::new(path).arg0(program).args(rest).exec(),
             Err(why) => io::Error::new(io::ErrorKind::NotFound, why),

@@ -110,8 +110,8 @@ fn take_lines(partial: &mut Vec<u8>, chunk: &[u8]) -> Vec<u8> {
     partial.extend_from_slice(chunk);
     let end = match partial.iter().rposition(|byte| *byte == b'\n') {
         Some(last) => last + 1,
-        None if partial.len() >= MAX_LINE => partial.len(),
-        None => 0,
+        // Something is kept back, or a line break that follows would look like an empty line.
+        None => partial.len().saturating_sub(1) / MAX_LINE * MAX_LINE,
     };
     let rest = partial.split_off(end);
     std::mem::replace(partial, rest)

@@ -144,6 +144,10 @@ impl Shim {
     fn reap(&mut self) -> Result<()> {
         if self.task.reap() {
             self.task.save()?;
+            // The last output of a container is taken with its exit.
+            for (due, _) in &mut self.news {
+                due.get_or_insert_with(Instant::now);
+            }
             self.control.tell_state();
         }
         Ok(())

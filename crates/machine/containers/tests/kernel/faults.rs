@@ -1,6 +1,5 @@
 //! Processes killed, the engine away, leftovers: nothing is lost silently and nothing stays behind.
 
-use std::process::Command;
 use std::time::Duration;
 
 use pileus_containers::clean_leftovers;
@@ -89,9 +88,11 @@ fn what_ended_while_the_engine_was_away_is_told() {
 fn remove_and_teardown_leave_nothing() {
     let kit = Kit::new();
     kit.containers().start(&kit.task("one", FOREVER)).unwrap();
-    kit.containers().start(&kit.task("two", FOREVER)).unwrap();
-    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-    assert!(!mounts.contains(&kit.config.instance), "nothing is mounted on the host");
+    let namespace = kit.another_namespace();
+    let mut two = kit.task("two", FOREVER);
+    two.namespace = namespace.path();
+    kit.containers().start(&two).unwrap();
+    assert_eq!(kit.mounts(), Vec::<String>::new(), "nothing is mounted on the host");
     kit.containers().remove("one").unwrap();
     kit.containers().remove("one").unwrap();
     assert!(!kit.cgroup("memory", "one").exists() && !kit.config.run_dir.join("one").exists());
@@ -105,7 +106,10 @@ fn remove_and_teardown_leave_nothing() {
 fn leftovers_are_removed_whatever_was_killed() {
     let mut kit = Kit::new();
     let state = kit.containers().start(&kit.task("one", FOREVER)).unwrap();
-    kit.containers().start(&kit.task("two", FOREVER)).unwrap();
+    let namespace = kit.another_namespace();
+    let mut two = kit.task("two", FOREVER);
+    two.namespace = namespace.path();
+    kit.containers().start(&two).unwrap();
     kit.stop_engine();
     kill(kit.shim_pid("two"));
     // As after a reboot: the run directory of one is gone while its other files are not.
@@ -124,11 +128,10 @@ fn leftovers_are_removed_whatever_was_killed() {
 #[test]
 fn a_deleted_network_is_not_kept_by_the_shims_of_others() {
     let kit = Kit::new();
-    let name = format!("pileus-{}-b", kit.config.instance);
-    let ip = |arguments: &[&str]| assert!(Command::new("ip").args(arguments).status().unwrap().success());
-    ip(&["netns", "add", &name]);
+    let other = kit.another_namespace();
+    let path = other.path().display().to_string();
     kit.containers().start(&kit.task("t", FOREVER)).unwrap();
-    ip(&["netns", "del", &name]);
+    drop(other);
     let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", kit.shim_pid("t"))).unwrap();
-    assert!(!mounts.contains(&name), "the shim's mount namespace holds on to a network that was deleted");
+    assert!(!mounts.contains(&path), "the shim's mount namespace holds on to a network that was deleted");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,19 +16,19 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Kit {
-    pub containers: Option<LinuxContainers>,
-    pub config: ContainersConfig,
+pub(crate) struct Kit {
+    pub(crate) containers: Option<LinuxContainers>,
+    pub(crate) config: ContainersConfig,
     /// Digest of a manifest of busybox.
-    pub image: String,
-    pub namespace: Namespace,
+    pub(crate) image: String,
+    pub(crate) namespace: Namespace,
     directory: TempDir,
 }
 
 impl Kit {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests need root");
         assert!(
             Path::new("/bin/busybox").exists(),
@@ -47,16 +48,21 @@ impl Kit {
         Self { containers: Some(containers), config, image, namespace: Namespace::new(&instance), directory }
     }
 
-    pub fn containers(&self) -> &LinuxContainers {
+    pub(crate) fn containers(&self) -> &LinuxContainers {
         self.containers.as_ref().unwrap()
     }
 
-    pub fn blobs(&self) -> Blobs {
+    pub(crate) fn blobs(&self) -> Blobs {
         Blobs(self.config.blobs.clone())
     }
 
+    /// A network for a second task.
+    pub(crate) fn another_namespace(&self) -> Namespace {
+        Namespace::new(&format!("{}-{}", self.config.instance, unique()))
+    }
+
     /// A task of one container that runs this shell script.
-    pub fn task(&self, id: &str, script: &str) -> TaskSpec {
+    pub(crate) fn task(&self, id: &str, script: &str) -> TaskSpec {
         TaskSpec {
             id: id.to_owned(),
             namespace: self.namespace.path(),
@@ -70,7 +76,7 @@ impl Kit {
         }
     }
 
-    pub fn container(&self, name: &str, script: &str) -> ContainerSpec {
+    pub(crate) fn container(&self, name: &str, script: &str) -> ContainerSpec {
         ContainerSpec {
             name: name.to_owned(),
             image: self.image.clone(),
@@ -88,55 +94,55 @@ impl Kit {
     }
 
     /// The archive that the default image consists of.
-    pub fn busybox_layer(&self) -> Vec<u8> {
+    pub(crate) fn busybox_layer(&self) -> Vec<u8> {
         busybox()
     }
 
     /// The engine ends; its tasks go on.
-    pub fn stop_engine(&mut self) {
+    pub(crate) fn stop_engine(&mut self) {
         self.containers = None;
     }
 
-    pub fn start_engine(&mut self) {
+    pub(crate) fn start_engine(&mut self) {
         self.containers = Some(LinuxContainers::new(self.config.clone()).unwrap());
     }
 
     /// Runs a script to its end: its exit and its output.
-    pub fn run(&self, spec: &TaskSpec) -> (Exit, Vec<String>) {
+    pub(crate) fn run(&self, spec: &TaskSpec) -> (Exit, Vec<String>) {
         let events = self.containers().events();
         self.containers().start(spec).unwrap();
         let state = wait_ended(&events, &spec.id);
         (exit(&state, "app"), self.output(&spec.id, "app"))
     }
 
-    pub fn output(&self, task: &str, container: &str) -> Vec<String> {
+    pub(crate) fn output(&self, task: &str, container: &str) -> Vec<String> {
         let (lines, _) = self.containers().logs(task, container, 0, usize::MAX).unwrap();
         lines.into_iter().map(|line| line.message).collect()
     }
 
     /// Waits until the container has written this line.
-    pub fn wait_output(&self, task: &str, container: &str, line: &str) {
+    pub(crate) fn wait_output(&self, task: &str, container: &str, line: &str) {
         wait_for(&format!("{line:?} from {container}"), || {
             self.output(task, container).iter().any(|written| written == line)
         });
     }
 
-    pub fn state(&self, task: &str) -> TaskState {
+    pub(crate) fn state(&self, task: &str) -> TaskState {
         let states = self.containers().list().unwrap();
         states.into_iter().find(|state| state.id == task).expect("the task is on the list")
     }
 
-    /// The directories of this task's cgroup and of its containers'.
-    pub fn cgroup(&self, controller: &str, task: &str) -> PathBuf {
-        PathBuf::from(format!("/sys/fs/cgroup/{controller}/pileus-{}/{task}", self.config.instance))
+    /// The directory of this task's cgroup.
+    pub(crate) fn cgroup(&self, controller: &str, task: &str) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup").join(if version_2() { "" } else { controller });
+        root.join(format!("pileus-{}/{task}", self.config.instance))
     }
 
-    /// Everything on the host that names this instance.
-    pub fn traces(&self) -> Vec<String> {
+    /// Everything on the host that names this instance, but for the networks, which are the test's.
+    pub(crate) fn traces(&self) -> Vec<String> {
         let name = format!("pileus-{}", self.config.instance);
         let mut traces = find_output(Command::new("find").args(["/sys/fs/cgroup", "-name", &name]));
-        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-        traces.extend(mounts.lines().filter(|line| line.contains(&self.config.instance)).map(str::to_owned));
+        traces.extend(self.mounts());
         traces.extend(processes(&self.config.instance).iter().map(|pid| format!("process {pid}")));
         for directory in [&self.config.run_dir, &self.config.data_dir.join("tasks")] {
             traces.extend(directory.exists().then(|| directory.display().to_string()));
@@ -144,11 +150,17 @@ impl Kit {
         traces
     }
 
-    pub fn shim_pid(&self, task: &str) -> i32 {
-        let directory = self.config.run_dir.join(task);
-        let pids = processes(directory.to_str().unwrap());
-        assert_eq!(pids.len(), 1, "one shim: {pids:?}");
-        pids[0]
+    /// What is mounted on the host for this instance, but for its networks.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let ours =
+            mounts.lines().filter(|line| !line.starts_with("nsfs") && line.contains(&self.config.instance));
+        ours.map(str::to_owned).collect()
+    }
+
+    pub(crate) fn shim_pid(&self, task: &str) -> i32 {
+        let stream = UnixStream::connect(self.config.run_dir.join(task).join("shim.sock")).unwrap();
+        nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).unwrap().pid()
     }
 }
 
@@ -167,8 +179,13 @@ fn find_output(command: &mut Command) -> Vec<String> {
     String::from_utf8(command.output().unwrap().stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// Whether this host has version 2 of control groups alone.
+pub(crate) fn version_2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
 /// Living processes whose command line holds `text`, other than this one.
-pub fn processes(text: &str) -> Vec<i32> {
+pub(crate) fn processes(text: &str) -> Vec<i32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| *pid != std::process::id() as i32)
@@ -178,16 +195,16 @@ pub fn processes(text: &str) -> Vec<i32> {
         .collect()
 }
 
-pub fn alive(pid: i32) -> bool {
+pub(crate) fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
-pub fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
-pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "timed out waiting for {what}");
@@ -196,7 +213,7 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Waits until the task has ended; its last state.
-pub fn wait_ended(events: &Receiver<TaskEvent>, task: &str) -> TaskState {
+pub(crate) fn wait_ended(events: &Receiver<TaskEvent>, task: &str) -> TaskState {
     loop {
         match events.recv_timeout(PATIENCE).expect("the task ends in time") {
             TaskEvent::State(state) if state.id == task && state.ended => return state,
@@ -205,18 +222,18 @@ pub fn wait_ended(events: &Receiver<TaskEvent>, task: &str) -> TaskState {
     }
 }
 
-pub fn status<'a>(state: &'a TaskState, container: &str) -> &'a ContainerStatus {
+pub(crate) fn status<'a>(state: &'a TaskState, container: &str) -> &'a ContainerStatus {
     &state.containers.iter().find(|c| c.name == container).expect("the container is in the state").status
 }
 
-pub fn exit(state: &TaskState, container: &str) -> Exit {
+pub(crate) fn exit(state: &TaskState, container: &str) -> Exit {
     match status(state, container) {
         ContainerStatus::Exited(exit) => exit.clone(),
         other => panic!("{container} has not exited: {other:?}"),
     }
 }
 
-pub fn pid(state: &TaskState, container: &str) -> i32 {
+pub(crate) fn pid(state: &TaskState, container: &str) -> i32 {
     match status(state, container) {
         ContainerStatus::Running { pid, .. } => *pid,
         other => panic!("{container} does not run: {other:?}"),
@@ -229,7 +246,7 @@ fn unique() -> String {
 }
 
 /// A network namespace with its loopback interface up.
-pub struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
     fn new(instance: &str) -> Self {
@@ -240,7 +257,11 @@ impl Namespace {
         Self(name)
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.0)
     }
 }
@@ -252,22 +273,22 @@ impl Drop for Namespace {
 }
 
 /// A blob store that the test fills.
-pub struct Blobs(PathBuf);
+pub(crate) struct Blobs(PathBuf);
 
 impl Blobs {
-    pub fn put(&self, bytes: &[u8]) -> String {
+    pub(crate) fn put(&self, bytes: &[u8]) -> String {
         let hex = hex::encode(Sha256::digest(bytes));
         std::fs::create_dir_all(self.0.join("sha256")).unwrap();
         std::fs::write(self.path(&hex), bytes).unwrap();
         format!("sha256:{hex}")
     }
 
-    pub fn path(&self, digest: &str) -> PathBuf {
+    pub(crate) fn path(&self, digest: &str) -> PathBuf {
         self.0.join("sha256").join(digest.trim_start_matches("sha256:"))
     }
 
     /// An image of these layers (tar archives), stored with gzip: the manifest's digest.
-    pub fn image(&self, layers: &[Vec<u8>], config: &serde_json::Value) -> String {
+    pub(crate) fn image(&self, layers: &[Vec<u8>], config: &serde_json::Value) -> String {
         let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
         for layer in layers {
             let digest = self.put(&gzip(layer));
@@ -285,14 +306,14 @@ impl Blobs {
     }
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// A tar archive of files (mode 0644) and, where the content is `None`, of deletions.
-pub fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content) in files {
         append(&mut tar, path, content.as_bytes(), 0o644);

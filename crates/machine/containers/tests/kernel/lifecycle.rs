@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pileus_containers::runtime_id;
@@ -18,7 +19,7 @@ fn exit_codes_and_output() {
     let mut sorted = output;
     sorted.sort();
     assert_eq!(sorted, ["one", "three", "two"]);
-    let (exit, _) = kit.run(&kit.task("signalled", "kill -9 $$; sh -c 'kill -9 $$'"));
+    let (exit, _) = kit.run(&kit.task("signalled", "sh -c 'kill -9 $$'; exit $?"));
     assert_eq!(exit.code, Some(137));
 }
 
@@ -55,7 +56,7 @@ fn secrets_are_nowhere_to_be_read() {
     kit.wait_output("t", "app", "up");
     let directory = kit.config.run_dir.join("t");
     assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    let found = std::process::Command::new("grep")
+    let found = Command::new("grep")
         .args(["-rl", "--devices=skip", "open-sesame"])
         .args([&directory, &kit.config.data_dir])
         .output()
@@ -170,9 +171,10 @@ fn containers_of_a_task_share_localhost() {
         "t",
         "for i in $(seq 200); do wget -qO- http://127.0.0.1:8080/page && exit 0; sleep 0.1; done; exit 1",
     );
-    spec.containers.push(
-        kit.container("web", "mkdir /www; echo hello > /www/page; exec busybox httpd -f -p 8080 -h /www"),
-    );
+    let serve = "mkdir /www; echo hello > /www/page; exec busybox httpd -f -p 8080 -h /www";
+    let mut web = kit.container("web", serve);
+    web.stop_timeout = Duration::from_millis(10);
+    spec.containers.push(web);
     let (exit, output) = kit.run(&spec);
     assert_eq!((exit.code, output.last().map(String::as_str)), (Some(0), Some("hello")));
 }
@@ -200,17 +202,47 @@ fn metadata_is_served_from_the_first_instruction_and_replaced() {
 }
 
 #[test]
+fn metadata_is_for_the_task_alone() {
+    let kit = Kit::new();
+    let neighbour = kit.another_namespace();
+    let (own, other) = (kit.namespace.name(), neighbour.name());
+    ip(&["-n", own, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", other]);
+    for (namespace, address) in [(own, "10.9.0.1/24"), (other, "10.9.0.2/24")] {
+        ip(&["-n", namespace, "address", "add", address, "dev", "eth0"]);
+        ip(&["-n", namespace, "link", "set", "eth0", "up"]);
+    }
+    ip(&["-n", other, "route", "add", "169.254.170.2", "via", "10.9.0.1"]);
+    let mut spec = kit.task("t", "wget -qO- http://169.254.170.2/x; echo; cat /etc/hosts; sleep 1000");
+    spec.metadata = BTreeMap::from([("/x".to_owned(), Secret::new("mine"))]);
+    kit.containers().start(&spec).unwrap();
+    kit.wait_output("t", "app", "mine");
+    kit.wait_output("t", "app", "10.9.0.1 ip-10-0-0-4.ec2.internal");
+    let fetch = ["netns", "exec", other, "busybox", "wget", "-T", "5", "-qO-", "http://169.254.170.2/x"];
+    let fetched = Command::new("ip").args(fetch).output().unwrap();
+    assert!(!fetched.status.success() && fetched.stdout.is_empty(), "{fetched:?}");
+}
+
+fn ip(arguments: &[&str]) {
+    assert!(Command::new("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
+}
+
+#[test]
 fn new_output_is_told_and_read_by_pieces() {
     let kit = Kit::new();
     let events = kit.containers().events();
     kit.containers()
-        .start(&kit.task("t", "seq 1 5000; yes x | head -c 300000 | busybox tr -d '\\n'; echo; echo end"))
+        .start(
+            &kit.task(
+                "t",
+                "seq 1 5000; yes x | head -c 600000 | busybox tr -d '\\n'; echo; echo end; sleep 0.3",
+            ),
+        )
         .unwrap();
     let mut told = false;
     loop {
         match events.recv_timeout(PATIENCE).unwrap() {
             TaskEvent::Logs { task, container } => {
-                told |= (task, container) == ("t".to_owned(), "app".to_owned())
+                told |= (task, container) == ("t".to_owned(), "app".to_owned());
             }
             TaskEvent::State(state) if state.ended => break,
             TaskEvent::State(_) => {}
@@ -243,4 +275,24 @@ fn usage_is_measured() {
     assert!(alive(pid(&state, "app")));
     kit.containers().remove("t").unwrap();
     assert!(kit.containers().usage("t").is_err());
+}
+
+#[test]
+fn many_tasks_start_at_once() {
+    let kit = Kit::new();
+    let namespaces: Vec<_> = (0..4).map(|_| kit.another_namespace()).collect();
+    std::thread::scope(|scope| {
+        for (index, namespace) in namespaces.iter().enumerate() {
+            let kit = &kit;
+            scope.spawn(move || {
+                let mut spec = kit.task(&format!("t{index}"), "echo up; sleep 1000");
+                spec.namespace = namespace.path();
+                kit.containers().start(&spec).unwrap();
+            });
+        }
+    });
+    for index in 0..4 {
+        kit.wait_output(&format!("t{index}"), "app", "up");
+    }
+    assert_eq!(kit.containers().list().unwrap().len(), 4);
 }
