@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response};
+use pileus_compute::{StartFailure, TaskRef};
 use pileus_core::{ApiError, Clock, IdGen, Scope, Secret};
 use pileus_model::{Value, validate};
 use pileus_security::Mint;
@@ -77,7 +78,7 @@ impl Engine {
 
     async fn run(&self, call: &Call, parts: &Parts, body: &Bytes) -> Result<Value, ApiError> {
         let state = self.db.snapshot();
-        let Identity { caller, scope } = auth::authenticate(&state, call, parts, body)?;
+        let Identity { caller, scope } = auth::authenticate(&state, call, parts, body, self.clock.now())?;
         let input = pileus_wire::decode(call)?;
         validate(call.operation, &input)?;
         auth::authorize(&state, &caller, call.operation)?;
@@ -154,17 +155,18 @@ impl Engine {
         draw(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Credentials for a task to act as its role: the JSON document that its metadata endpoint serves.
+    /// Credentials for a task to act as its role, if it has one: the document that its metadata endpoint serves.
     ///
     /// # Errors
-    /// The role does not exist or does not trust ECS tasks.
-    pub(crate) fn task_credentials(&self, tx: &mut Tx, role: &str, task: &str) -> Result<Secret, String> {
+    /// A role of the task does not exist or does not trust ECS tasks.
+    pub(crate) fn task_credentials(&self, task: &TaskRef) -> Result<Option<Secret>, StartFailure> {
         let now = self.clock.now();
-        // The caller holds the transaction, and with it the ids: this needs a generator of its own.
-        let mut ids = IdGen::seeded(entropy::seed().map_err(|error| error.to_string())?);
-        let mut mint = Mint { ids: &mut ids, entropy: &entropy::fill_or_end };
-        let credentials = pileus_security::task_credentials(tx, &mut mint, role, task, now);
-        credentials.map(|credentials| credentials.document).map_err(|error| error.message)
+        let committed = self.db.transact(&task.scope, |tx| {
+            let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut mint = Mint { ids, entropy: &entropy::fill_or_end };
+            pileus_compute::credentials(tx, &mut mint, task, now)
+        })?;
+        Ok(committed.value.map(|credentials| credentials.document))
     }
 
     /// Runs a transaction of the engine itself: a controller's, not a client's.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use pileus_core::{ApiError, Clock as _, Scope, SystemClock};
+use pileus_core::{ApiError, Clock as _, Scope, SystemClock, Timestamp};
 use pileus_model::OperationSchema;
 use pileus_security::policy::ContextKeys;
 use pileus_service::Caller;
@@ -16,21 +16,27 @@ pub(crate) struct Identity {
     pub(crate) scope: Scope,
 }
 
-/// Verifies the signature of a request for `call`.
+/// Verifies the signature of a request for `call`. Sessions end by the engine's clock, `engine_now`.
 ///
 /// # Errors
 /// AWS's error for a missing, malformed, late or wrong signature.
-pub(crate) fn authenticate(state: &State, call: &Call, parts: &Parts, body: &Bytes) -> Result<Identity, ApiError> {
+pub(crate) fn authenticate(
+    state: &State,
+    call: &Call,
+    parts: &Parts,
+    body: &Bytes,
+    engine_now: Timestamp,
+) -> Result<Identity, ApiError> {
     let service = call.operation.service;
     // Clients sign with the machine's time, whatever the engine's clock says.
     let now = SystemClock::new(1.0).now();
     let mut failure = None;
     let mut caller = None;
-    let lookup = |access_key: &str| match pileus_security::authenticate(state, access_key, now) {
+    let lookup = |access_key: &str| match pileus_security::authenticate(state, access_key, engine_now) {
         Ok(credential) => {
             caller = Some(credential.caller);
             // Its end has been looked at already.
-            let session = credential.session_token.map(|token| (token, pileus_core::Timestamp::from_millis(i64::MAX)));
+            let session = credential.session_token.map(|token| (token, Timestamp::from_millis(i64::MAX)));
             Some(Key { secret: credential.secret, session })
         }
         Err(error) => {
@@ -54,8 +60,9 @@ pub(crate) fn authenticate(state: &State, call: &Call, parts: &Parts, body: &Byt
 /// # Errors
 /// AWS's denial.
 pub(crate) fn authorize(state: &State, caller: &Caller, operation: &OperationSchema) -> Result<(), ApiError> {
-    // AWS lets everybody ask who they are.
-    if operation.service.name == "sts" && operation.name == "GetCallerIdentity" {
+    // AWS lets everybody ask who they are, and a role's trust policy alone may let somebody assume it: that handler
+    // decides for itself.
+    if operation.service.name == "sts" && ["GetCallerIdentity", "AssumeRole"].contains(&operation.name) {
         return Ok(());
     }
     let action = format!("{}:{}", operation.service.signing_name, operation.name);

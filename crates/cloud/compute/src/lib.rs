@@ -41,11 +41,11 @@ pub fn tables(tables: &mut Tables) {
     tables
         .add::<cluster::Cluster>()
         .add::<task_definition::record::TaskDefinition>()
-        .add::<service::record::Service>()
+        .add::<Service>()
         .add::<service::record::ServiceEvents>()
         .add::<service::record::Revision>()
-        .add::<service::record::ServiceDeployment>()
-        .add::<task::record::Task>()
+        .add::<ServiceDeployment>()
+        .add::<Task>()
         .add::<machine::TaskObservation>()
         .add::<machine::MachineListed>();
 }

@@ -4,10 +4,10 @@
 //! whatever process is killed in between.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pileus_compute::LogRoute;
-use pileus_contract::{LogEvent, LogStreamId};
+use pileus_contract::LogEvent;
 use pileus_control::{Loop, Turn};
 use pileus_core::Timestamp;
 
@@ -16,52 +16,82 @@ use crate::api::Engine;
 /// Lines that are moved at a time.
 const BATCH: usize = 1000;
 
-pub(super) struct Logs {
+/// Moves lines from spools to streams.
+pub(super) struct Forwarder {
     engine: Arc<Engine>,
-    /// Where each container's lines go and how far its spool has been read.
-    cursors: BTreeMap<(String, String), (LogStreamId, u64)>,
+    /// How far each container's spool has been read.
+    offsets: Mutex<BTreeMap<(String, String), u64>>,
 }
 
-impl Logs {
+impl Forwarder {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, cursors: BTreeMap::new() }
+        Self { engine, offsets: Mutex::default() }
     }
 
-    fn forward(&mut self, route: &LogRoute, now: Timestamp) -> Result<(), String> {
-        let key = (route.task.id.clone(), route.container.clone());
-        if !self.cursors.contains_key(&key) {
-            let stream = self.stream(route, now)?;
-            let summary = self.engine.machine.bulk.logs.summary(&stream).map_err(|error| error.to_string())?;
-            self.cursors.insert(key.clone(), (stream, summary.source_offset.unwrap_or(0)));
+    /// Moves what the containers of these routes have written so far.
+    ///
+    /// # Errors
+    /// What could not be moved; it stays in the spool.
+    pub(super) fn forward<'a>(&self, routes: impl IntoIterator<Item = &'a LogRoute>) -> Result<(), String> {
+        let now = self.engine.clock.now();
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = Vec::new();
+        for route in routes {
+            let key = (route.task.id.clone(), route.container.clone());
+            let offset = match offsets.get(&key) {
+                Some(offset) => Ok(*offset),
+                None => self.first_offset(route),
+            };
+            match offset.and_then(|offset| self.move_lines(route, offset, now)) {
+                Ok(offset) => drop(offsets.insert(key, offset)),
+                Err(error) => failures.push(format!("{}/{}: {error}", route.task.id, route.container)),
+            }
         }
-        let (stream, offset) = self.cursors.get_mut(&key).expect("it has just been put there");
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    }
+
+    /// Forgets the offsets of containers that have no route any more.
+    fn retain(&self, routes: &[LogRoute]) {
+        let keys: Vec<_> = routes.iter().map(|route| (route.task.id.clone(), route.container.clone())).collect();
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
+    }
+
+    fn first_offset(&self, route: &LogRoute) -> Result<u64, String> {
+        let summary = self.engine.machine.bulk.logs.summary(&route.stream).map_err(|error| error.to_string())?;
+        Ok(summary.source_offset.unwrap_or(0))
+    }
+
+    /// Returns the offset that follows what has been moved.
+    fn move_lines(&self, route: &LogRoute, mut offset: u64, now: Timestamp) -> Result<u64, String> {
+        let machine = &self.engine.machine;
         loop {
-            let read = self.engine.machine.containers.logs(&route.task.id, &route.container, *offset, BATCH);
+            let read = machine.containers.logs(&route.task.id, &route.container, offset, BATCH);
             let (lines, next) = read.map_err(|error| error.to_string())?;
             if lines.is_empty() {
-                return Ok(());
+                return Ok(offset);
             }
             let full = lines.len() == BATCH;
             let events: Vec<_> = lines
                 .into_iter()
                 .map(|line| LogEvent { timestamp: line.at, ingested: now, message: line.message })
                 .collect();
-            let stored = self.engine.machine.bulk.logs.append(stream, &events, Some(next));
-            stored.map_err(|error| error.to_string())?;
-            *offset = next;
+            machine.bulk.logs.append(&route.stream, &events, Some(next)).map_err(|error| error.to_string())?;
+            offset = next;
             if !full {
-                return Ok(());
+                return Ok(offset);
             }
         }
     }
+}
 
-    /// The stream, made at its first line as the log driver makes it.
-    fn stream(&self, route: &LogRoute, now: Timestamp) -> Result<LogStreamId, String> {
-        let scope = pileus_core::Scope { region: route.region.clone(), ..route.task.scope.clone() };
-        self.engine.transact(|tx, _| {
-            tx.within(scope, |tx| pileus_monitoring::logs::ensure_stream(tx, &route.group, &route.stream, now))
-                .map_err(|error| error.to_string())
-        })
+pub(super) struct Logs {
+    engine: Arc<Engine>,
+    forwarder: Arc<Forwarder>,
+}
+
+impl Logs {
+    pub(super) fn new(engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
+        Self { engine, forwarder }
     }
 }
 
@@ -70,16 +100,10 @@ impl Loop for Logs {
         "logs"
     }
 
-    fn run(&mut self, now: Timestamp) -> Result<Turn, String> {
+    fn run(&mut self, _: Timestamp) -> Result<Turn, String> {
         let routes = pileus_compute::log_routes(&self.engine.db.snapshot());
-        let keys: Vec<_> = routes.iter().map(|route| (route.task.id.clone(), route.container.clone())).collect();
-        self.cursors.retain(|key, _| keys.contains(key));
-        let mut failures = Vec::new();
-        for route in &routes {
-            if let Err(error) = self.forward(route, now) {
-                failures.push(format!("{}/{}: {error}", route.task.id, route.container));
-            }
-        }
-        if failures.is_empty() { Ok(Turn::default()) } else { Err(failures.join("; ")) }
+        self.forwarder.retain(&routes);
+        self.forwarder.forward(&routes)?;
+        Ok(Turn::default())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pileus_compute::TaskSample;
+use pileus_compute::TaskLoad;
 use pileus_contract::containers::TaskUsage;
 use pileus_contract::{MetricKey, MetricPoint};
 use pileus_control::{Loop, Turn};
@@ -42,7 +42,7 @@ impl Metrics {
             if let Some((at, before)) = self.last.get(&task.id) {
                 let wall = self.engine.clock.real(now.since(*at));
                 let cores = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / wall.as_secs_f64().max(0.001);
-                samples.push(TaskSample { task: task.clone(), cores, memory_bytes: usage.memory_bytes });
+                samples.push(TaskLoad { task: task.clone(), cores, memory_bytes: usage.memory_bytes });
             }
             seen.insert(task.id, (now, usage));
         }

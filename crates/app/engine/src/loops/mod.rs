@@ -26,8 +26,9 @@ impl Loops {
 pub(crate) fn start(engine: &Arc<Engine>) -> Loops {
     let network = run(engine, network::Network::new(engine.clone()));
     let balancer = run(engine, balancer::Balancer::new(engine.clone()));
-    let tasks = run(engine, tasks::Tasks::new(engine.clone()));
-    let logs = run(engine, logs::Logs::new(engine.clone()));
+    let forwarder = Arc::new(logs::Forwarder::new(engine.clone()));
+    let tasks = run(engine, tasks::Tasks::new(engine.clone(), forwarder.clone()));
+    let logs = run(engine, logs::Logs::new(engine.clone(), forwarder));
     let metrics = run(engine, metrics::Metrics::new(engine.clone()));
     balancer::listen(engine.clone(), balancer.clone());
     tasks::listen(engine.clone(), logs.clone());

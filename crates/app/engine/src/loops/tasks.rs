@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pileus_compute::machine::{Effect, Report, TaskRef};
-use pileus_contract::TaskEvent;
+use pileus_compute::{Effect, LogRoute, Report, StartFailure, TaskRef};
+use pileus_contract::{LogStreamId, TaskEvent};
 use pileus_control::{Handle, Loop, Turn};
-use pileus_core::Timestamp;
+use pileus_core::{Tags, Timestamp};
+use pileus_monitoring::logs::{LogGroup, create_group, ensure_stream};
 
+use super::logs::Forwarder;
 use crate::api::Engine;
 
 /// Tasks that are being started, stopped or removed at the same time, at most.
@@ -15,6 +17,7 @@ const PARALLEL: usize = 16;
 
 pub(super) struct Tasks {
     engine: Arc<Engine>,
+    forwarder: Arc<Forwarder>,
     /// The tasks for which an effect is being carried out.
     busy: Arc<Mutex<BTreeSet<String>>>,
     /// Whether the machine's tasks have been taken into the state.
@@ -22,8 +25,8 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, busy: Arc::default(), adopted: false }
+    pub(super) fn new(engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
+        Self { engine, forwarder, busy: Arc::default(), adopted: false }
     }
 
     /// Starts the effects of tasks that nothing is being done for.
@@ -35,13 +38,13 @@ impl Tasks {
                 continue;
             }
             drop(busy);
-            let (engine, all_busy) = (self.engine.clone(), self.busy.clone());
+            let (engine, forwarder, all_busy) = (self.engine.clone(), self.forwarder.clone(), self.busy.clone());
             let run = move || {
-                let report = execute(&engine, &effect);
+                let report = execute(&engine, &forwarder, &effect);
                 lock(&all_busy).remove(&task);
                 // The report wakes the loop, which then finds what is left to do.
                 let taken = engine.transact(|tx, _| {
-                    pileus_compute::machine::observe(tx, report);
+                    pileus_compute::observe(tx, report);
                     Ok(())
                 });
                 if let Err(error) = taken {
@@ -62,64 +65,80 @@ impl Loop for Tasks {
         if !self.adopted {
             let tasks = self.engine.machine.containers.list().map_err(|error| error.to_string())?;
             self.engine.transact(|tx, _| {
-                pileus_compute::machine::adopt(tx, tasks);
+                pileus_compute::adopt(tx, tasks);
                 Ok(())
             })?;
             self.adopted = true;
         }
         let outcome = self.engine.transact(|tx, ids| Ok(pileus_compute::reconcile(tx, now, ids)))?;
-        self.carry_out(pileus_compute::machine::effects(&self.engine.db.snapshot()));
+        self.carry_out(pileus_compute::effects(&self.engine.db.snapshot()));
         Ok(Turn { wake_at: outcome.wake_at })
     }
 }
 
-fn execute(engine: &Engine, effect: &Effect) -> Report {
-    let containers = &engine.machine.containers;
+fn execute(engine: &Engine, forwarder: &Forwarder, effect: &Effect) -> Report {
     match effect {
-        Effect::Start(task) => start(engine, task),
-        Effect::Stop(task) => match containers.stop(task) {
+        Effect::Start(task) => start(engine, task).unwrap_or_else(|reason| Report::StartFailed {
+            task: task.id.clone(),
+            reason: reason.to_string(),
+        }),
+        Effect::Stop(task) => match engine.machine.containers.stop(task) {
             Ok(()) => Report::StopRequested { task: task.clone() },
             Err(error) => {
                 // A shim that lives but cannot be reached will not stop its task: take everything away.
                 tracing::warn!(task, %error, "a task could not be stopped in order; it is killed");
-                remove(engine, task)
+                remove(engine, forwarder, task)
             }
         },
-        Effect::Remove(task) => remove(engine, task),
+        Effect::Remove(task) => remove(engine, forwarder, task),
     }
 }
 
-fn start(engine: &Engine, task: &TaskRef) -> Report {
-    let failed = |reason: String| Report::StartFailed { task: task.id.clone(), reason };
-    let namespace = |interface: &str| engine.machine.fabric.namespace(interface);
-    let credentials = |tx: &mut pileus_state::Tx, role: &str| engine.task_credentials(tx, role, &task.id);
-    let launch = engine.transact(|tx, _| {
-        Ok(pileus_compute::launch(tx, task, &namespace, &credentials, engine.clock.now()))
-    });
-    let spec = match launch {
-        Ok(Ok(spec)) => spec,
-        Ok(Err(reason)) | Err(reason) => return failed(reason),
-    };
-    let containers = &engine.machine.containers;
+fn start(engine: &Engine, task: &TaskRef) -> Result<Report, StartFailure> {
+    let machine = &engine.machine;
+    let credentials = engine.task_credentials(task)?;
+    let state = engine.db.snapshot();
+    let namespace = |interface: &str| machine.fabric.namespace(interface);
+    let spec = pileus_compute::task_spec(&state, task, &namespace, credentials.as_ref())?;
+    for route in pileus_compute::log_routes(&state).iter().filter(|route| route.task == *task) {
+        open_stream(engine, route).map_err(StartFailure::Resource)?;
+    }
     for container in &spec.containers {
-        if let Err(error) = containers.prepare_image(&container.image) {
-            return failed(format!("CannotPullContainerError: {error}"));
-        }
+        let prepared = machine.containers.prepare_image(&container.image);
+        prepared.map_err(|error| StartFailure::Image(error.to_string()))?;
     }
-    match containers.start(&spec) {
-        Ok(state) => Report::Present(state),
-        Err(error) => failed(format!("ResourceInitializationError: {error}")),
-    }
+    let started = machine.containers.start(&spec);
+    started.map(Report::Present).map_err(|error| StartFailure::Resource(error.to_string()))
 }
 
-fn remove(engine: &Engine, task: &str) -> Report {
-    match engine.machine.containers.remove(task) {
-        Ok(()) => Report::Removed { task: task.to_owned() },
-        Err(error) => {
-            tracing::warn!(task, %error, "a task could not be removed from the machine; it is tried again at the next start");
-            Report::Removed { task: task.to_owned() }
-        }
+/// Makes the log stream, as the log driver does before a container starts.
+fn open_stream(engine: &Engine, route: &LogRoute) -> Result<(), String> {
+    let (LogStreamId { scope, group, stream }, now) = (&route.stream, engine.clock.now());
+    engine.transact(|tx, _| {
+        let opened = tx.within(scope.clone(), |tx| {
+            if route.create_group && tx.get::<LogGroup>(group).is_none() {
+                create_group(tx, group, Tags::default(), now)?;
+            }
+            ensure_stream(tx, group, stream, now)
+        });
+        opened.map(|_| ()).map_err(|error| {
+            format!("failed to validate logger args: create stream has been retried 1 times: failed to create \
+                     Cloudwatch log stream: {}: {}", error.code, error.message)
+        })
+    })
+}
+
+/// Moves the last lines out of the spool, and then everything away.
+fn remove(engine: &Engine, forwarder: &Forwarder, task: &str) -> Report {
+    let routes = pileus_compute::log_routes(&engine.db.snapshot());
+    if let Err(error) = forwarder.forward(routes.iter().filter(|route| route.task.id == task)) {
+        tracing::error!(task, %error, "the last lines of a task are lost");
     }
+    if let Err(error) = engine.machine.containers.remove(task) {
+        // The next engine finds what is left of it, and tries again.
+        tracing::error!(task, %error, "a task could not be removed from the machine");
+    }
+    Report::Removed { task: task.to_owned() }
 }
 
 /// Takes in the machine's events of tasks, and wakes the loop that forwards logs.
@@ -128,7 +147,7 @@ pub(super) fn listen(engine: Arc<Engine>, logs: Handle) {
     super::follow("task-events", events, move |event| match event {
         TaskEvent::State(state) => {
             let taken = engine.transact(|tx, _| {
-                pileus_compute::machine::observe(tx, Report::Present(state));
+                pileus_compute::observe(tx, Report::Present(state));
                 Ok(())
             });
             if let Err(error) = taken {
