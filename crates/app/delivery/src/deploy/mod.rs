@@ -117,7 +117,7 @@ impl Deployment<'_> {
 }
 
 /// `None` where AWS says that there is no such thing, by one of `codes`.
-fn absent<T>(result: Result<T, CallError>, codes: &[&str]) -> Result<Option<T>, CallError> {
+pub(crate) fn absent<T>(result: Result<T, CallError>, codes: &[&str]) -> Result<Option<T>, CallError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => Ok(None),

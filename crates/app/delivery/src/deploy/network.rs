@@ -120,7 +120,7 @@ impl Deployment<'_> {
             Some(gateway) => gateway.internet_gateway_id,
             None => {
                 let tag_specifications = self.tags("internet-gateway", "igw");
-                let request = CreateInternetGatewayRequest { tag_specifications, ..Default::default() };
+                let request = CreateInternetGatewayRequest { tag_specifications };
                 let created = self.client.call::<ops::CreateInternetGateway>(request).await?.internet_gateway;
                 created.and_then(|gateway| gateway.internet_gateway_id)
             }

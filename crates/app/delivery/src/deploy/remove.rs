@@ -320,7 +320,7 @@ impl Deployment<'_> {
             let describe = DescribeSecurityGroupsRequest { filters, ..Default::default() };
             let groups = self.client.call::<ec2::DescribeSecurityGroups>(describe).await?.security_groups;
             for id in groups.into_iter().flatten().filter_map(|group| group.group_id) {
-                let delete = DeleteSecurityGroupRequest { group_id: Some(id.clone()), ..Default::default() };
+                let delete = DeleteSecurityGroupRequest { group_id: Some(id.clone()) };
                 let result = self.client.call::<ec2::DeleteSecurityGroup>(delete).await;
                 self.gone("security group", &id, result, &["InvalidGroup.NotFound"])?;
             }

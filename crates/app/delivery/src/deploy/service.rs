@@ -18,6 +18,7 @@ use super::balancing::Balancer;
 use super::network::Network;
 use super::roles::Roles;
 use super::{APP_TAG, DeployError, Deployment, Outcome, POLL, absent, given};
+use crate::status::{is_settled, stop_reason};
 
 /// Health checks come this often (in seconds) while a new version is rolled out: the shortest interval of an ALB.
 const ROLLOUT_CHECK_INTERVAL: u32 = 5;
@@ -342,17 +343,7 @@ impl Deployment<'_> {
         let request = DescribeTasksRequest { cluster: Some(cluster.to_owned()), tasks, ..Default::default() };
         let tasks = self.client.call::<ops::DescribeTasks>(request).await?.tasks.unwrap_or_default();
         let mut reasons = Vec::new();
-        for task in tasks {
-            let mut reason = task.stopped_reason.unwrap_or_default();
-            for container in task.containers.into_iter().flatten() {
-                if let Some(code) = container.exit_code {
-                    reason +=
-                        &format!(" (container {} exited with {code})", container.name.unwrap_or_default());
-                }
-                if let Some(why) = container.reason {
-                    reason += &format!(" ({why})");
-                }
-            }
+        for reason in tasks.iter().map(stop_reason) {
             if !reason.is_empty() && !reasons.contains(&reason) {
                 reasons.push(reason);
             }
@@ -363,14 +354,6 @@ impl Deployment<'_> {
     fn ecs_tags(&self) -> Option<Vec<Tag>> {
         Some(vec![Tag { key: Some(APP_TAG.into()), value: Some(self.manifest.name.clone()) }])
     }
-}
-
-/// One deployment, completed, with all its tasks: AWS's steady state.
-fn is_settled(service: &Service) -> bool {
-    let deployments: Vec<_> = service.deployments.iter().flatten().collect();
-    deployments.len() == 1
-        && deployments[0].rollout_state.as_deref() == Some("COMPLETED")
-        && service.running_count == service.desired_count
 }
 
 /// Why the rollout of `definition` has failed, if it has.
