@@ -1,1 +1,58 @@
-//! pileus-registry
+//! ECR: repositories of container images.
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/what-is-ecr.html>
+//!
+//! Layers and manifests are blobs, stored once for all repositories; that a repository has a layer is a record, so
+//! that none can read another's. Images are pushed and pulled through the API, or through the OCI distribution
+//! protocol that container tools speak ([`distribution`]); [`resolve`] finds what an image name stands for.
+
+#![expect(clippy::needless_pass_by_value, reason = "every handler takes its input by value")]
+
+pub mod distribution;
+mod image;
+mod layer;
+mod manifest;
+mod reference;
+mod repository;
+mod settings;
+mod token;
+
+#[cfg(test)]
+mod testing;
+
+pub use image::{Image, ImageTag};
+pub use layer::{Layer, Upload, purge};
+pub use reference::{ResolveError, ResolvedImage, resolve};
+pub use repository::Repository;
+
+use pileus_core::Scope;
+use pileus_service::Router;
+use pileus_state::Tables;
+
+/// The tables of this crate.
+pub fn tables(tables: &mut Tables) {
+    tables
+        .add::<Repository>()
+        .add::<Image>()
+        .add::<ImageTag>()
+        .add::<Layer>()
+        .add::<Upload>()
+        .add::<token::SigningKey>();
+}
+
+/// The operations of this crate.
+pub fn operations(router: &mut Router) {
+    repository::operations(router);
+    settings::operations(router);
+    image::operations(router);
+    layer::operations(router);
+    token::operations(router);
+}
+
+/// The host name of a registry, `<account>.dkr.ecr.<region>.localhost`, with the port by which the client reached the
+/// engine: every name under `localhost` is this machine (RFC 6761).
+pub(crate) fn host(scope: &Scope, endpoint: &str) -> String {
+    let port = endpoint.rsplit_once(':').map(|(_, port)| port);
+    let port = port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}.dkr.ecr.{}.localhost{port}", scope.account, scope.region)
+}
