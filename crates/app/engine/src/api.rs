@@ -87,7 +87,8 @@ impl Engine {
             return Err(ApiError::new("DryRunOperation", 412, message));
         }
         let endpoint = endpoint(&parts.headers, self.port);
-        let Committed { value, version, .. } = self.handle(call, Request { caller, scope, endpoint, input })?;
+        let Committed { value, version, .. } =
+            self.handle(call, Request { caller, scope, endpoint, input })?;
         self.durable(version).await;
         Ok(value)
     }

@@ -46,7 +46,9 @@ pub(crate) fn authenticate(
     };
     let verified = sigv4::verify(parts, body, service.signing_name, lookup, now);
     let verified = verified.map_err(|error| match failure {
-        Some(pileus_security::AuthFailure::Expired) => AuthError::ExpiredToken.into_api(call.dialect.protocol),
+        Some(pileus_security::AuthFailure::Expired) => {
+            AuthError::ExpiredToken.into_api(call.dialect.protocol)
+        }
         _ => error.into_api(call.dialect.protocol),
     })?;
     let caller = caller.expect("a signature is verified with the key of a caller");

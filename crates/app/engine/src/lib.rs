@@ -37,9 +37,13 @@ pub struct EngineConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("cannot use {path} as the engine's home: {source}. Set PILEUS_HOME to a directory that you may write.")]
+    #[error(
+        "cannot use {path} as the engine's home: {source}. Set PILEUS_HOME to a directory that you may write."
+    )]
     Home { path: PathBuf, source: std::io::Error },
-    #[error("port {port} on 127.0.0.1 cannot be opened: {source}. Choose another with --port or PILEUS_PORT.")]
+    #[error(
+        "port {port} on 127.0.0.1 cannot be opened: {source}. Choose another with --port or PILEUS_PORT."
+    )]
     Listen { port: u16, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -30,8 +30,10 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn open(home: &Home, config: &MachineConfig, time_scale: f64) -> Result<Self, EngineError> {
-        let failed = |what: &'static str| move |error: String| MachineError::new(format!("open {what}"), error);
-        let fabric = LinuxFabric::new(&fabric_config(home)).map_err(|error| failed("the networks")(error.to_string()))?;
+        let failed =
+            |what: &'static str| move |error: String| MachineError::new(format!("open {what}"), error);
+        let fabric = LinuxFabric::new(&fabric_config(home))
+            .map_err(|error| failed("the networks")(error.to_string()))?;
         let containers = LinuxContainers::new(containers_config(home)?)
             .map_err(|error| failed("the containers")(error.to_string()))?;
         let edge_ports = config.edge_port.map(|port| (80, port)).into_iter().collect::<BTreeMap<_, _>>();

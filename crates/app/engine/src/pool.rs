@@ -36,7 +36,9 @@ pub(crate) fn claim(home: &Home, wanted: Option<Ipv4Net>) -> io::Result<Ipv4Net>
     };
     free.ok_or_else(|| {
         io::Error::other(match wanted {
-            Some(pool) => format!("the public addresses {pool} of this engine are in use by another engine on this host"),
+            Some(pool) => format!(
+                "the public addresses {pool} of this engine are in use by another engine on this host"
+            ),
             None => format!("all {POOLS} pools of public addresses are in use by other engines on this host"),
         })
     })

@@ -52,12 +52,14 @@ impl Forwarder {
 
     /// Forgets the offsets of containers that have no route any more.
     fn retain(&self, routes: &[LogRoute]) {
-        let keys: Vec<_> = routes.iter().map(|route| (route.task.id.clone(), route.container.clone())).collect();
+        let keys: Vec<_> =
+            routes.iter().map(|route| (route.task.id.clone(), route.container.clone())).collect();
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
     }
 
     fn first_offset(&self, route: &LogRoute) -> Result<u64, String> {
-        let summary = self.engine.machine.bulk.logs.summary(&route.stream).map_err(|error| error.to_string())?;
+        let summary =
+            self.engine.machine.bulk.logs.summary(&route.stream).map_err(|error| error.to_string())?;
         Ok(summary.source_offset.unwrap_or(0))
     }
 
@@ -75,7 +77,11 @@ impl Forwarder {
                 .into_iter()
                 .map(|line| LogEvent { timestamp: line.at, ingested: now, message: line.message })
                 .collect();
-            machine.bulk.logs.append(&route.stream, &events, Some(next)).map_err(|error| error.to_string())?;
+            machine
+                .bulk
+                .logs
+                .append(&route.stream, &events, Some(next))
+                .map_err(|error| error.to_string())?;
             offset = next;
             if !full {
                 return Ok(offset);

@@ -41,7 +41,8 @@ impl Metrics {
             let Ok(usage) = self.engine.machine.containers.usage(&task.id) else { continue };
             if let Some((at, before)) = self.last.get(&task.id) {
                 let wall = self.engine.clock.real(now.since(*at));
-                let cores = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / wall.as_secs_f64().max(0.001);
+                let cores =
+                    usage.cpu.saturating_sub(before.cpu).as_secs_f64() / wall.as_secs_f64().max(0.001);
                 samples.push(TaskLoad { task: task.clone(), cores, memory_bytes: usage.memory_bytes });
             }
             seen.insert(task.id, (now, usage));

@@ -38,7 +38,8 @@ impl Tasks {
                 continue;
             }
             drop(busy);
-            let (engine, forwarder, all_busy) = (self.engine.clone(), self.forwarder.clone(), self.busy.clone());
+            let (engine, forwarder, all_busy) =
+                (self.engine.clone(), self.forwarder.clone(), self.busy.clone());
             let run = move || {
                 let report = execute(&engine, &forwarder, &effect);
                 lock(&all_busy).remove(&task);
@@ -122,8 +123,11 @@ fn open_stream(engine: &Engine, route: &LogRoute) -> Result<(), String> {
             ensure_stream(tx, group, stream, now)
         });
         opened.map(|_| ()).map_err(|error| {
-            format!("failed to validate logger args: create stream has been retried 1 times: failed to create \
-                     Cloudwatch log stream: {}: {}", error.code, error.message)
+            format!(
+                "failed to validate logger args: create stream has been retried 1 times: failed to create \
+                     Cloudwatch log stream: {}: {}",
+                error.code, error.message
+            )
         })
     })
 }

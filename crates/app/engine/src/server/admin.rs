@@ -14,7 +14,9 @@ pub(super) fn answer<B>(request: &Request<B>, engine: &Engine, loops: &Loops) ->
     }
     let document = match request.uri().path() {
         "/_pileus/health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
-        "/_pileus/loops" => json!({ "loops": loops.status(), "state_version": engine.db.snapshot().version() }),
+        "/_pileus/loops" => {
+            json!({ "loops": loops.status(), "state_version": engine.db.snapshot().version() })
+        }
         "/_pileus/edges" => json!(engine.edges()),
         _ => {
             let known = "There is /_pileus/health, /_pileus/loops and /_pileus/edges.\n";

@@ -12,7 +12,9 @@ pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>) -> Opti
     };
     let Some(host) = host else { return Some("the request has no Host header") };
     if !is_local(host) {
-        return Some("the Host header does not name this machine (localhost, *.localhost or a loopback address)");
+        return Some(
+            "the Host header does not name this machine (localhost, *.localhost or a loopback address)",
+        );
     }
     if let Some(origin) = headers.get(http::header::ORIGIN) {
         let same = origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host));
@@ -45,15 +47,27 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value")))
+            .collect()
     }
 
     #[test]
     fn local_clients_pass() {
-        for host in ["localhost:4566", "127.0.0.1:4566", "[::1]:4566", "000000000000.dkr.ecr.us-east-1.localhost:4566", "LOCALHOST"] {
+        for host in [
+            "localhost:4566",
+            "127.0.0.1:4566",
+            "[::1]:4566",
+            "000000000000.dkr.ecr.us-east-1.localhost:4566",
+            "LOCALHOST",
+        ] {
             assert_eq!(refuse(&headers(&[("host", host)]), None), None, "{host}");
         }
-        assert_eq!(refuse(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]), None), None);
+        assert_eq!(
+            refuse(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]), None),
+            None
+        );
     }
 
     #[test]
