@@ -36,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A balancer process, as [`Proxy`].
 pub struct BalancerClient {
     shared: Arc<Shared>,
-    supervisor: Mutex<Option<JoinHandle<()>>>,
+    supervisor: Mutex<Option<JoinHandle<Option<Child>>>>,
 }
 
 struct Shared {
@@ -86,7 +86,8 @@ impl BalancerClient {
         Ok(Self { shared, supervisor: Mutex::new(Some(supervisor)) })
     }
 
-    fn stop_supervising(&self) {
+    /// Returns the balancer, if this engine started it.
+    fn stop_supervising(&self) -> Option<Child> {
         {
             let mut state = self.shared.lock();
             state.ending = true;
@@ -97,9 +98,8 @@ impl BalancerClient {
         }
         self.shared.changed.notify_all();
         let supervisor = self.supervisor.lock().expect("nobody panics while holding it").take();
-        if supervisor.is_some_and(|supervisor| supervisor.join().is_err()) {
-            tracing::error!("the balancer's supervisor panicked");
-        }
+        let stopped = supervisor.map(JoinHandle::join).transpose();
+        stopped.inspect_err(|_| tracing::error!("the balancer's supervisor panicked")).ok()??
     }
 }
 
@@ -137,8 +137,12 @@ impl Proxy for BalancerClient {
     }
 
     fn teardown(&self) -> Result<(), MachineError> {
-        self.stop_supervising();
-        stop(&self.shared.config)
+        let child = self.stop_supervising();
+        stop(&self.shared.config)?;
+        if let Some(mut child) = child {
+            child.wait().map_err(|error| MachineError::new("wait for the ended balancer", error))?;
+        }
+        Ok(())
     }
 }
 
@@ -234,7 +238,7 @@ impl Supervisor {
         Self { shared, child: None, pause: FIRST_PAUSE }
     }
 
-    fn run(&mut self) {
+    fn run(mut self) -> Option<Child> {
         while !self.shared.lock().ending {
             match self.connect() {
                 Ok(stream) => {
@@ -255,7 +259,7 @@ impl Supervisor {
             self.reap();
             self.rest();
         }
-        self.reap();
+        self.child
     }
 
     /// Connects to the balancer that is there, else to a new one.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pileus_contract::proxy::{
     Algorithm, EdgeRule, Health, HealthCheckSpec, ListenerSpec, LoadBalancerAttributes, LoadBalancerSpec,
     NodeSpec, Proxy, ProxyEvent, ProxySpec, ProxyStats, RuleAction, RuleSpec, TargetGroupSpec, TargetSpec,
+    UnhealthyReason,
 };
 use pileus_proxy::{BalancerClient, BalancerConfig};
 use tempfile::TempDir;
@@ -26,7 +27,7 @@ pub(crate) struct Bed {
     pub(crate) events: Receiver<ProxyEvent>,
     pub(crate) config: BalancerConfig,
     pub(crate) spec: ProxySpec,
-    heard: Vec<ProxyEvent>,
+    edges: BTreeMap<u16, u16>,
     /// Removed last.
     _dir: TempDir,
 }
@@ -46,7 +47,7 @@ impl Bed {
         let client = start(&config);
         let events = client.events();
         let mut bed =
-            Self { client, events, config, spec: ProxySpec::default(), heard: Vec::new(), _dir: dir };
+            Self { client, events, config, spec: ProxySpec::default(), edges: BTreeMap::new(), _dir: dir };
         bed.apply(spec);
         bed
     }
@@ -62,21 +63,23 @@ impl Bed {
         self.apply(spec);
     }
 
-    /// The first event, of those that have come or will come, of which `wanted` makes something.
+    /// The first event, of those that nobody waited for yet, of which `wanted` makes something. Earlier ones are
+    /// forgotten.
     pub(crate) fn wait_for<T>(&mut self, what: &str, mut wanted: impl FnMut(&ProxyEvent) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
-        let mut at = 0;
+        let mut heard = Vec::new();
         loop {
-            while at < self.heard.len() {
-                if let Some(found) = wanted(&self.heard[at]) {
-                    self.heard.remove(at);
-                    return found;
-                }
-                at += 1;
-            }
             match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(event) => self.heard.push(event),
-                Err(error) => panic!("{what} did not come ({error}); heard {:?}", self.heard),
+                Ok(event) => {
+                    if let ProxyEvent::Edge { listener_port, bound_port } = event {
+                        self.edges.insert(listener_port, bound_port);
+                    }
+                    if let Some(found) = wanted(&event) {
+                        return found;
+                    }
+                    heard.push(event);
+                }
+                Err(error) => panic!("{what} did not come ({error}); heard {heard:?}"),
             }
         }
     }
@@ -88,13 +91,31 @@ impl Bed {
         });
     }
 
+    /// Waits until `count` targets have become healthy.
+    pub(crate) fn wait_for_healthy(&mut self, count: usize) {
+        for _ in 0..count {
+            self.wait_for("health", |event| {
+                matches!(event, ProxyEvent::Health { health: Health::Healthy, .. }).then_some(())
+            });
+        }
+    }
+
+    pub(crate) fn wait_for_unhealthy(&mut self) -> UnhealthyReason {
+        self.wait_for("ill health", |event| match event {
+            ProxyEvent::Health { health: Health::Unhealthy(reason), .. } => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
     /// The edge's address for a listener port.
     pub(crate) fn edge(&mut self, port: u16) -> SocketAddr {
-        let bound = self.wait_for("the edge", |event| match event {
-            ProxyEvent::Edge { listener_port, bound_port } if *listener_port == port => Some(*bound_port),
-            _ => None,
+        let known = self.edges.get(&port).copied();
+        let bound = known.unwrap_or_else(|| {
+            self.wait_for("the edge", |event| match event {
+                ProxyEvent::Edge { listener_port, bound_port } if *listener_port == port => Some(*bound_port),
+                _ => None,
+            })
         });
-        self.heard.push(ProxyEvent::Edge { listener_port: port, bound_port: bound });
         SocketAddr::from((Ipv4Addr::LOCALHOST, bound))
     }
 
@@ -134,7 +155,8 @@ impl Drop for Bed {
             ended.expect("ended");
         } else {
             let log = std::fs::read_to_string(self.config.run_dir.join("balancer.log")).unwrap_or_default();
-            println!("balancer.log: {log}");
+            // Best effort: the test fails anyway.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("balancer.log: {log}\n"));
         }
     }
 }

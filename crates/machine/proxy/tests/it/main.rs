@@ -2,4 +2,12 @@
 
 mod basics;
 mod bed;
+mod changes;
+mod failures;
+mod health;
+mod hostile;
 mod messages;
+mod netns;
+mod process;
+mod routing;
+mod streams;

@@ -50,6 +50,9 @@ pub(crate) fn read_message(stream: &mut impl Read, to_head: bool, request: bool)
 }
 
 pub(crate) fn read_body(stream: &mut impl Read, message: &mut Message, request: bool) {
+    if !request && (message.status() < 200 || matches!(message.status(), 204 | 304)) {
+        return;
+    }
     if message.field("Transfer-Encoding").is_some() {
         loop {
             let size = read_until(stream, b"\r\n").expect("a chunk");
@@ -72,7 +75,7 @@ pub(crate) fn read_body(stream: &mut impl Read, message: &mut Message, request: 
     } else if let Some(length) = message.field("Content-Length") {
         let length = length.parse().expect("a length");
         message.body = read_exact(stream, length);
-    } else if !request && message.status() >= 200 && message.status() != 204 && message.status() != 304 {
+    } else if !request {
         stream.read_to_end(&mut message.body).expect("read to the end");
     }
 }
