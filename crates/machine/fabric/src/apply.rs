@@ -77,12 +77,12 @@ impl Networks {
             Some(names) => names,
             None => self.look()?,
         };
-        let wanted = check::namespaces(spec);
+        let wanted: BTreeSet<&str> = spec.vpcs.iter().flat_map(check::names).collect();
+        self.routers.retain(|id, _| wanted.contains(id.as_str()));
+        self.published.retain(|id, _| wanted.contains(id.as_str()));
         let gone: Vec<String> =
             names.iter().filter(|name| !wanted.contains(name.as_str())).cloned().collect();
         for name in gone {
-            self.routers.remove(&name);
-            self.published.remove(&name);
             namespace::remove(&self.directory.join(&name))?;
             names.remove(&name);
         }
@@ -115,8 +115,9 @@ impl Networks {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Router::open(&self.directory.join(&vpc.id))?),
         };
-        let names = self.names.get_or_insert_default();
-        names.insert(vpc.id.clone());
+        if let Some(names) = &mut self.names {
+            names.extend(check::names(vpc).map(str::to_owned));
+        }
         if router.applied.as_ref() == Some(vpc) && self.isolated_zones == *isolated_zones {
             return Ok(());
         }
@@ -127,7 +128,6 @@ impl Networks {
         for spec in &vpc.interfaces {
             let Some(subnet) = subnet_of(vpc, &spec.subnet) else { continue };
             if !router.ports.contains_key(&spec.id) {
-                names.insert(spec.id.clone());
                 let result = interface::attach(router, &self.directory.join(&spec.id), spec, subnet);
                 problems.extend(result.err().map(|error| error.of(&spec.id)));
             }
@@ -149,17 +149,28 @@ impl Networks {
     }
 
     fn publish(&mut self, spec: &FabricSpec) -> Result<()> {
-        // A link without a known VPC is a leftover only if all VPCs are known.
-        let complete = spec.vpcs.iter().all(|vpc| self.published.contains_key(&vpc.id));
-        self.host.publish(&self.published.values().cloned().collect(), complete)
+        // A link without a known VPC is a leftover only if all VPCs are known. The traffic of one in trouble goes on.
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            spec.vpcs.iter().partition(|vpc| self.published.contains_key(&vpc.id));
+        let mut public: BTreeSet<Ipv4Addr> =
+            unknown.iter().flat_map(|vpc| firewall::public_addresses(vpc, &spec.isolated_zones)).collect();
+        public.extend(known.iter().flat_map(|vpc| &self.published[&vpc.id].1));
+        let edges = self.published.values().cloned().collect();
+        self.host.publish(&edges, &public, unknown.is_empty())
+    }
+
+    /// Makes the kernel be asked about everything again.
+    pub(crate) fn forget_all(&mut self) {
+        self.routers.clear();
+        self.names = None;
+        self.host.forget_all();
     }
 
     /// Removes everything, whoever made it.
     pub(crate) fn clean(&mut self) -> Vec<FabricError> {
         let mut failures = Vec::new();
-        self.routers.clear();
+        self.forget_all();
         self.published.clear();
-        self.names = None;
         match namespace::list(&self.directory) {
             Ok(paths) => failures.extend(paths.iter().filter_map(|path| namespace::remove(path).err())),
             Err(error) => failures.push(error),

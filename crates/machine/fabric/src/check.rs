@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use pileus_contract::fabric::{FabricSpec, InterfaceSpec, VpcSpec};
+use ipnet::Ipv4Net;
+use pileus_contract::fabric::{InterfaceSpec, VpcSpec};
 
 use crate::error::{FabricError, Result};
 
 /// The longest id; AWS's are 26 at most.
 const ID: usize = 64;
+/// Where public addresses come from: the range for benchmarks (RFC 2544), which is never routed on the internet, so
+/// that the host loses the way to nobody.
+pub(crate) const PUBLIC: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
 
 /// Checks one VPC. `seen` collects what must be unique on the whole host: ids and public addresses.
 pub(crate) fn vpc(vpc: &VpcSpec, seen: &mut Seen) -> Result<()> {
@@ -40,10 +44,9 @@ pub(crate) fn vpc(vpc: &VpcSpec, seen: &mut Seen) -> Result<()> {
     unique(&mut seen.ids, &vpc.id)
 }
 
-/// The names that a spec gives to namespaces.
-pub(crate) fn namespaces(spec: &FabricSpec) -> BTreeSet<&str> {
-    let interfaces = spec.vpcs.iter().flat_map(|vpc| vpc.interfaces.iter().map(|eni| eni.id.as_str()));
-    spec.vpcs.iter().map(|vpc| vpc.id.as_str()).chain(interfaces).collect()
+/// The names of the namespaces of a VPC.
+pub(crate) fn names(vpc: &VpcSpec) -> impl Iterator<Item = &str> {
+    std::iter::once(vpc.id.as_str()).chain(vpc.interfaces.iter().map(|interface| interface.id.as_str()))
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,9 @@ pub(crate) struct Seen {
 
 impl Seen {
     fn public(&mut self, address: Ipv4Addr) -> Result<()> {
+        if !PUBLIC.contains(&address) {
+            return fail(format!("public address {address} is not in {PUBLIC}"));
+        }
         if self.public.insert(address) {
             Ok(())
         } else {
@@ -138,5 +144,7 @@ mod tests {
         let public =
             |vpc: &mut VpcSpec| vpc.interfaces[0].public_address = Some(Ipv4Addr::new(198, 18, 0, 1));
         assert!(problem(public).contains("given twice"));
+        let real = |vpc: &mut VpcSpec| vpc.interfaces[0].public_address = Some(Ipv4Addr::new(1, 1, 1, 1));
+        assert!(problem(real).contains("not in 198.18.0.0/15"));
     }
 }

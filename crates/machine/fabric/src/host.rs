@@ -2,6 +2,7 @@
 //!
 //! The host is the internet: it reaches the VPCs' public addresses and nothing else of them, and sees them as sources.
 //! What leaves the host for elsewhere is masqueraded. Nobody but the host may open connections into a VPC this way.
+//! A firewall of the host whose own forward chain drops packets still does so: nftables asks every table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,6 +12,7 @@ use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nameindex;
 
+use crate::check::PUBLIC;
 use crate::edge::Edge;
 use crate::error::{FabricError, Result};
 use crate::firewall::Table;
@@ -110,17 +112,18 @@ impl Host {
         Ok(())
     }
 
-    /// Brings routes and firewall to the public addresses of each edge. Deletes the links of all other edges, where
-    /// `complete` says that `edges` are all that there should be.
+    /// Brings the routes to the public addresses of each edge, and the firewall to all of `public`. Deletes the links of
+    /// all other edges, where `complete` says that `edges` are all that there should be.
     pub(crate) fn publish(
         &mut self,
         edges: &BTreeMap<Edge, BTreeSet<Ipv4Addr>>,
+        public: &BTreeSet<Ipv4Addr>,
         complete: bool,
     ) -> Result<()> {
         if complete {
             self.drop_other_links(edges)?;
         }
-        self.load_firewall(edges.values().flatten().map(ToString::to_string))?;
+        self.load_firewall(public.iter().map(ToString::to_string))?;
         let wanted: BTreeMap<Ipv4Addr, Hop> = edges
             .iter()
             .filter_map(|(edge, addresses)| Some((edge, *self.links.get(edge)?, addresses)))
@@ -177,16 +180,19 @@ impl Host {
         self.links.remove(&edge);
     }
 
+    pub(crate) fn forget_all(&mut self) {
+        self.links.clear();
+        self.routes.clear();
+        self.firewall = None;
+    }
+
     /// Deletes every link and the table of an instance, and gives forwarding back.
     pub(crate) fn clean(&mut self) -> Result<()> {
         let names = self.namespace.run(|| links_of(&self.instance))?;
         let requests: Vec<Request> = names.iter().map(|name| message::delete_link(name)).collect();
         self.netlink.change(&requests)?;
-        forwarding::restore(&self.namespace, &self.instance)?;
-        self.links.clear();
-        self.routes.clear();
-        self.firewall = None;
-        Ok(())
+        self.forget_all();
+        forwarding::restore(&self.namespace, &self.instance)
     }
 }
 
@@ -202,6 +208,8 @@ fn table(instance: &str, public: impl Iterator<Item = String>, guarded: &Guarded
                 "oifname \"pl{instance}*\" iifname != \"pl*\" ct state != {{ established, related }} drop"
             ),
             format!("iifname \"pl{instance}*\" ip saddr != @public drop"),
+            // A public address that nobody has is nowhere else either.
+            format!("iifname \"pl{instance}*\" oifname != \"pl*\" ip daddr {PUBLIC} drop"),
         ],
     );
     table.base_chain(

@@ -14,10 +14,12 @@
 //! | `router`, `interface`, `routing` | one VPC's router, an interface's namespace, the wanted routes |
 //! | `firewall` | the router's nftables as a value, and the difference of two (pure) |
 //! | `host`, `edge`, `forwarding` | where the VPC meets the host's network |
+//! | `dns` | the VPC's resolver, which runs in any long-lived process |
 //! | `namespace`, `netlink`, `message`, `link`, `nft` | the kernel's interfaces |
 
 mod apply;
 mod check;
+mod dns;
 mod edge;
 mod error;
 mod firewall;
@@ -40,6 +42,7 @@ use std::sync::{Mutex, MutexGuard};
 use pileus_contract::{Fabric, FabricSpec, MachineError};
 
 use crate::apply::Networks;
+pub use crate::dns::{Resolver, ResolverConfig};
 pub use crate::error::FabricError;
 use crate::host::Host;
 
@@ -75,9 +78,14 @@ impl LinuxFabric {
         Ok(Self { directory: config.netns(), networks })
     }
 
-    /// A panic in an earlier call leaves the networks as they are known; nothing is half-written in memory.
+    /// After a panic in an earlier call nothing that is remembered counts.
     fn networks(&self) -> MutexGuard<'_, Networks> {
-        self.networks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.networks.lock().unwrap_or_else(|poisoned| {
+            let mut networks = poisoned.into_inner();
+            networks.forget_all();
+            self.networks.clear_poison();
+            networks
+        })
     }
 }
 

@@ -1,12 +1,14 @@
 //! The way out and the way in: internet gateway, NAT gateway, and what must not pass.
 
-use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, TcpListener};
 
 use pileus_contract::fabric::{Fabric, RouteSpec, RouteTarget, VpcSpec};
 
 use crate::reference::{interface, net, vpc};
-use crate::world::{Answer, HOST, OUTSIDE, ask, at, inside, ip, open, probe, router, serve, spec, world};
+use crate::world::{
+    Answer, HOST, OUTSIDE, ask, at, connection, inside, ip, open, probe, router, serve, spec, world,
+};
 
 const NAT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -162,8 +164,27 @@ fn nothing_has_ipv6_but_loopback() {
         inside(&open(&router(&fabric, "vpc-1")), || assert_eq!(ip("-6 addr show dev edge"), ""));
         inside(&at(&fabric, "eni-10-0-1-5"), || {
             assert_eq!(ip("-6 addr show dev eth0"), "");
-            assert!(std::net::TcpListener::bind("[::]:80").is_ok(), "applications listen on it");
+            assert!(TcpListener::bind("[::]:80").is_ok(), "applications listen on it");
         });
         assert!(world.traces().contains("forwarding 1"));
+    });
+}
+
+#[test]
+fn a_narrower_way_beyond_the_host_is_discovered() {
+    world(|world| {
+        let fabric = world.fabric("ccccc8");
+        fabric.apply(&spec(&topology())).unwrap();
+        // Only the host knows, and must say so through the translations.
+        ip("link set uplink mtu 1000");
+        let listener = inside(&world.outside, || TcpListener::bind("0.0.0.0:9000").unwrap());
+        let received = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+        });
+        let mut stream = connection(&at(&fabric, "eni-10-0-10-5"), OUTSIDE, 9000);
+        stream.write_all(&[0; 100_000]).unwrap();
+        drop(stream);
+        assert_eq!(received.join().unwrap(), 100_000);
     });
 }

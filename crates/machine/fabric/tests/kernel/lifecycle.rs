@@ -42,6 +42,15 @@ fn state(fabric: &LinuxFabric, vpc: &VpcSpec) -> String {
     text
 }
 
+/// The state without the order and the numbers of links, which differ when links were made again.
+fn mend(text: &str) -> String {
+    let kept = |line: &&str| !line.contains("mtu") && !line.contains(" UP ");
+    let name = |line: &str| line.split_once(": eth0").map_or(line, |(_, rest)| rest).to_owned();
+    let mut lines: Vec<String> = text.lines().filter(kept).map(name).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
 #[test]
 fn a_second_process_adopts_what_a_killed_one_left() {
     world(|world| {
@@ -100,14 +109,6 @@ fn what_a_crash_left_half_made_is_made_whole() {
         let fabric = world.fabric("ddddd2");
         fabric.apply(&spec(&vpc)).unwrap();
         assert!(!netns.join("eni-stray").exists());
-        let mend = |text: &str| {
-            // Links that were made again have other numbers.
-            let kept = |line: &&str| !line.contains("mtu") && !line.contains(" UP ");
-            let name = |line: &str| line.split_once(": eth0").map_or(line, |(_, rest)| rest).to_owned();
-            let mut lines: Vec<String> = text.lines().filter(kept).map(name).collect();
-            lines.sort();
-            lines.join("\n")
-        };
         assert_eq!(mend(&state(&fabric, &vpc)), mend(&whole));
         serve(&at(&fabric, "eni-10-0-11-5"), 3000);
         assert!(matches!(ask(&at(&fabric, "eni-10-0-1-5"), [10, 0, 11, 5], 3000), Answer::From(_)));
@@ -251,8 +252,22 @@ fn a_bad_vpc_is_named_and_does_not_hinder_the_others() {
         assert!(error.contains("vpc-2") && error.contains("sg-missing"), "{error}");
         serve(&at(&fabric, "eni-10-0-10-5"), 3000);
         assert_eq!(ask(&at(&fabric, "eni-10-0-1-5"), TASK, 3000), Answer::From(NODE.into()));
+        drop(fabric);
+
+        // One that gets into trouble keeps its traffic, also past a new process.
+        let fabric = world.fabric("dddd10");
         let mut mended = both;
         mended.vpcs[0].interfaces[1].security_groups.clear();
+        fabric.apply(&mended).unwrap();
+        drop(fabric);
+        serve(&world.host, 8080);
+        let fabric = world.fabric("dddd10");
+        let mut broken = mended.clone();
+        broken.vpcs[1].interfaces[1].security_groups = vec!["sg-missing".into()];
+        assert!(fabric.apply(&broken).unwrap_err().cause.contains("sg-missing"));
+        assert_eq!(ask(&at(&fabric, "eni-10-0-1-5"), HOST, 8080), Answer::From([198, 18, 0, 2].into()));
+        let mut mended = broken;
+        mended.vpcs[1].interfaces[1].security_groups.clear();
         fabric.apply(&mended).unwrap();
         assert!(fabric.namespace("eni-10-0-1-5-2").exists());
     });
@@ -264,4 +279,61 @@ fn an_instance_id_must_be_six_letters_or_digits() {
         let config = pileus_fabric::FabricConfig { instance: bad.into(), run_dir: "/nonexistent".into() };
         assert!(LinuxFabric::new(&config).is_err(), "{bad:?}");
     }
+}
+
+const DOOMED: &str = "PILEUS_FABRIC_DOOMED";
+
+/// The networks between which the doomed process goes to and fro.
+fn to_and_fro() -> [FabricSpec; 2] {
+    let full = spec(&topology("vpc-1", 0));
+    let mut other = full.clone();
+    other.vpcs[0].interfaces.remove(1);
+    other.vpcs[0].interfaces[1].id = "eni-next".into();
+    other.vpcs[0].interfaces[0].security_groups = vec!["sg-task".into()];
+    other.vpcs[0].subnets.remove(3);
+    other.vpcs[0].interfaces.retain(|interface| interface.subnet != "subnet-private-b");
+    [full, other]
+}
+
+#[test]
+#[ignore = "runs as a process of its own, which a_kill_at_any_moment_is_mended kills"]
+fn doomed() {
+    let directory = std::env::var_os(DOOMED).expect("started by a_kill_at_any_moment_is_mended");
+    let config = pileus_fabric::FabricConfig { instance: "dddd11".into(), run_dir: directory.into() };
+    let fabric = LinuxFabric::new(&config).unwrap();
+    for spec in to_and_fro().iter().cycle() {
+        fabric.apply(spec).unwrap();
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_is_mended() {
+    world(|world| {
+        let before = world.traces();
+        let [full, _] = to_and_fro();
+        let fabric = world.fabric("dddd11");
+        fabric.apply(&full).unwrap();
+        let (whole, traces) = (state(&fabric, &full.vpcs[0]), world.traces());
+        fabric.teardown().unwrap();
+        for round in 0..12 {
+            let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "lifecycle::doomed"])
+                .env(DOOMED, world.config("dddd11").run_dir)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            // Moments spread over the first rounds of the process; which step they meet is left to chance.
+            std::thread::sleep(std::time::Duration::from_millis(10 + 13 * round));
+            process.kill().unwrap();
+            process.wait().unwrap();
+            let fabric = world.fabric("dddd11");
+            fabric.apply(&full).unwrap();
+            assert_eq!(mend(&state(&fabric, &full.vpcs[0])), mend(&whole), "round {round}");
+            assert_eq!(mend(&world.traces()), mend(&traces), "round {round}");
+            if round % 3 == 0 {
+                fabric.teardown().unwrap();
+                assert_eq!(world.traces(), before, "round {round}");
+            }
+        }
+    });
 }

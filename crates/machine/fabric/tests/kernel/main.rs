@@ -8,6 +8,7 @@ mod reference;
 mod world;
 
 mod acl;
+mod dns;
 mod edge;
 mod groups;
 mod lifecycle;

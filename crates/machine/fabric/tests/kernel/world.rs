@@ -91,12 +91,13 @@ impl World {
         let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(directory)).collect();
         let files = run("find", &[directory, "-mindepth", "2"]);
         let forward = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
-        // Without the operational state, which settles by itself.
+        // Names only: the state settles by itself, and the number of the other end tells nothing.
         let links: Vec<String> = run("ip", &["-brief", "link"])
             .lines()
-            .map(|line| line.split_whitespace().take(1).collect())
+            .map(|line| line.split(['@', ' ']).take(1).collect())
             .collect();
         let network = links.join("\n")
+            + "\n"
             + &run("ip", &["-4", "route", "show", "table", "all"])
             + &run("ip", &["rule"])
             + &run("nft", &["list", "ruleset"]);
