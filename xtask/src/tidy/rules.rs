@@ -27,8 +27,8 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("security", &[CLOUD]),
     ("monitoring", &[CLOUD]),
     ("registry", &[CLOUD]),
-    ("network", &[CLOUD, &["monitoring"]]),
-    ("balancing", &[CLOUD, &["network", "security", "monitoring"]]),
+    ("network", &[CLOUD]),
+    ("balancing", &[CLOUD, &["network"]]),
     ("compute", &[CLOUD, &["network", "balancing", "registry", "security", "monitoring"]]),
     // It speaks to an engine only as any client does.
     ("delivery", &[&["core", "model", "wire", "aws"]]),
