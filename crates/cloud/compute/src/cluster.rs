@@ -22,7 +22,7 @@ use crate::task::record::{Task, TaskStatus};
 const DEFAULT: &str = "default";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub name: String,
     pub settings: Vec<ClusterSetting>,
     pub capacity_providers: Vec<String>,
@@ -39,7 +39,7 @@ impl Record for Cluster {
 }
 
 impl Cluster {
-    pub fn arn_of(scope: &Scope, name: &str) -> String {
+    pub(crate) fn arn_of(scope: &Scope, name: &str) -> String {
         scope.arn("ecs", format_args!("cluster/{name}"))
     }
 }

@@ -49,7 +49,7 @@ fn change(tx: &mut Tx, arn: &str, change: impl FnOnce(&mut Tags)) -> Result<Tags
         .and_then(|arn| arn.resource.split_once('/'))
         .ok_or_else(|| invalid(format!("Invalid ARN: {arn}")))?;
     let mut tags = None;
-    let mut edit = |own: &mut Tags| {
+    let edit = |own: &mut Tags| {
         change(own);
         tags = Some(own.clone());
     };

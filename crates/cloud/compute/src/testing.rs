@@ -43,7 +43,7 @@ pub(crate) fn place(cloud: &mut Cloud) -> Place {
             cloud.ok::<ec2::ops::CreateSubnet>(input).subnet.unwrap().subnet_id.unwrap()
         })
         .collect();
-    let target_group = target_group(cloud, &vpc);
+    let target_group = target_group(cloud, &vpc, "web");
     let gateway = cloud.ok::<ec2::ops::CreateInternetGateway>(Default::default());
     let gateway = gateway.internet_gateway.unwrap().internet_gateway_id.unwrap();
     cloud.ok::<ec2::ops::AttachInternetGateway>(ec2::AttachInternetGatewayRequest {
@@ -71,9 +71,9 @@ pub(crate) fn place(cloud: &mut Cloud) -> Place {
 }
 
 /// A target group that no load balancer uses yet.
-pub(crate) fn target_group(cloud: &mut Cloud, vpc: &str) -> String {
+pub(crate) fn target_group(cloud: &mut Cloud, vpc: &str, name: &str) -> String {
     let input = elbv2::CreateTargetGroupInput {
-        name: "web".into(),
+        name: name.into(),
         protocol: Some("HTTP".into()),
         port: Some(3000),
         vpc_id: Some(vpc.into()),
@@ -92,6 +92,7 @@ pub(crate) fn definition() -> ecs::RegisterTaskDefinitionRequest {
         requires_compatibilities: Some(vec!["FARGATE".into()]),
         cpu: Some("256".into()),
         memory: Some("512".into()),
+        execution_role_arn: Some("arn:aws:iam::000000000000:role/execution".into()),
         container_definitions: vec![container("web")],
         ..Default::default()
     }

@@ -190,6 +190,18 @@ impl Sim {
         }
     }
 
+    /// The ids of the live tasks.
+    pub fn tasks(&self) -> Vec<String> {
+        let tasks = self.cloud.state.all::<Task>().filter(|(_, task)| task.is_live());
+        tasks.map(|(_, task)| task.id.clone()).collect()
+    }
+
+    /// Kills the engine, loses one task without a trace, and starts the engine again.
+    pub fn restart_without(&mut self, task: &str) {
+        self.machine.tasks.remove(task);
+        self.restart();
+    }
+
     /// Kills the engine and starts it again. Effects on their way are lost or were just done.
     pub fn restart(&mut self) {
         let now = self.cloud.now;

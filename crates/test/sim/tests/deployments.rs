@@ -194,3 +194,23 @@ fn deleting_a_service_stops_everything() {
     sim.run(70 * MINUTES);
     assert!(sim.is_forgotten());
 }
+
+#[test]
+fn a_restart_of_the_engine_costs_no_task() {
+    let (mut sim, _) = settled(configuration(100, 200));
+    let before = sim.tasks();
+    sim.restart();
+    assert_eq!(sim.tasks(), before);
+    assert!(sim.settle_down(10 * MINUTES));
+    assert_eq!(sim.tasks(), before);
+}
+
+#[test]
+fn a_task_that_was_lost_while_the_engine_was_down_is_replaced() {
+    let (mut sim, _) = settled(configuration(100, 200));
+    let lost = sim.tasks().remove(0);
+    sim.restart_without(&lost);
+    assert!(sim.settle_down(10 * MINUTES));
+    assert!(!sim.tasks().contains(&lost));
+    assert_eq!((sim.tasks().len(), sim.zones()), (2, [1, 1]));
+}

@@ -9,15 +9,15 @@ const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LAST_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// From this many failed starts in a row on the service is said to be unable to start tasks consistently.
-pub const IMPAIRED_AFTER: u32 = 3;
+pub(super) const IMPAIRED_AFTER: u32 = 3;
 
 /// How many failures in a row fail a deployment of `desired` tasks: half of them, at least 3, at most 200.
-pub fn threshold(desired: u32) -> u32 {
+pub(super) fn threshold(desired: u32) -> u32 {
     desired.div_ceil(2).clamp(3, 200)
 }
 
 /// How long to wait after `failures` (1 or more) tasks in a row that never reached RUNNING.
-pub fn delay(failures: u32) -> Duration {
+pub(super) fn delay(failures: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_DELAY)
 }
 

@@ -9,7 +9,7 @@ use super::view::Cause;
 
 /// Something to tell of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     Started(Vec<String>),
     /// Started in place of unhealthy ones.
     Replaced(Vec<String>),
@@ -32,7 +32,7 @@ pub enum Told {
 
 impl Told {
     /// The message, for the service of this name.
-    pub fn message(&self, service: &str) -> String {
+    pub(crate) fn message(&self, service: &str) -> String {
         let what = match self {
             Self::Started(tasks) => format!("has started {} tasks: {}.", tasks.len(), list(tasks)),
             Self::Replaced(tasks) => {

@@ -19,6 +19,8 @@ pub(crate) mod update;
 pub(crate) mod view;
 
 #[cfg(test)]
+mod api_tests;
+#[cfg(test)]
 mod plan_tests;
 
 use pileus_aws::ecs::ops;

@@ -20,7 +20,7 @@ const STEADY_REPORT: Duration = Duration::from_secs(6 * 3600);
 
 /// What to do, when to look again, and why nothing else happens.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub actions: Vec<Action>,
     pub wake_at: Option<Timestamp>,
     pub reasons: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Plan {
 
 /// One step. Repeating a step that has been done is no step: the next view no longer asks for it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     /// The task failed: remember that it was counted.
     CountFailure {
         task: String,
@@ -74,7 +74,7 @@ pub enum Action {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub(crate) enum Failure {
     NeverRan,
     /// It ran, and ended before it was ever healthy.
     Exited,
@@ -84,7 +84,7 @@ pub enum Failure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// Fewer tasks than wanted.
     Scale,
     /// In place of one that is unhealthy and still there.
@@ -94,20 +94,20 @@ pub enum Why {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum StopWhy {
+pub(crate) enum StopWhy {
     /// Fewer are wanted, or a newer deployment takes over.
     Scaling,
     Unhealthy(Cause),
 }
 
 /// The lower bound is rounded up, the upper one down.
-pub fn bounds(desired: u32, minimum_healthy_percent: u32, maximum_percent: u32) -> (u32, u32) {
+pub(crate) fn bounds(desired: u32, minimum_healthy_percent: u32, maximum_percent: u32) -> (u32, u32) {
     let product = |percent: u32| u64::from(desired) * u64::from(percent);
     let bound = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     (bound(product(minimum_healthy_percent).div_ceil(100)), bound(product(maximum_percent) / 100))
 }
 
-pub fn plan(view: &ServiceView, now: Timestamp) -> Plan {
+pub(crate) fn plan(view: &ServiceView, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     count(view, now, &mut plan);
     if plan.actions.is_empty() {

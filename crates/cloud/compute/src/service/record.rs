@@ -14,7 +14,7 @@ use pileus_state::Record;
 use serde::{Deserialize, Serialize};
 
 /// The newest events that a service keeps.
-pub const MAX_EVENTS: usize = 100;
+pub(crate) const MAX_EVENTS: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
@@ -151,14 +151,14 @@ impl Record for Service {
 
 /// The latest events of a service, newest first. Apart from it, so that they are not rewritten with each change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ServiceEvents {
+pub(crate) struct ServiceEvents {
     /// The key of the service.
     pub service: String,
     pub events: VecDeque<Event>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+pub(crate) struct Event {
     pub id: String,
     pub at: Timestamp,
     pub message: String,
@@ -174,7 +174,7 @@ impl Record for ServiceEvents {
 
 /// What a deployment runs. It never changes, but that its image tags are resolved once, by its first task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Revision {
+pub(crate) struct Revision {
     pub cluster: String,
     pub service: String,
     pub id: String,
@@ -191,11 +191,11 @@ pub struct Revision {
 }
 
 impl Revision {
-    pub fn key_of(cluster: &str, service: &str, id: &str) -> String {
+    pub(crate) fn key_of(cluster: &str, service: &str, id: &str) -> String {
         format!("{cluster}/{service}/{id}")
     }
 
-    pub fn arn_of(scope: &Scope, cluster: &str, service: &str, id: &str) -> String {
+    pub(crate) fn arn_of(scope: &Scope, cluster: &str, service: &str, id: &str) -> String {
         scope.arn("ecs", format_args!("service-revision/{cluster}/{service}/{id}"))
     }
 }

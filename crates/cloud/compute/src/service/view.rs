@@ -9,11 +9,11 @@ use super::record::Rollout;
 
 /// A task of a service without a load balancer or container health check counts as healthy after this long.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html>
-pub const SETTLING: Duration = Duration::from_secs(40);
+pub(crate) const SETTLING: Duration = Duration::from_secs(40);
 
 /// One service with its deployments and tasks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServiceView {
+pub(crate) struct ServiceView {
     /// Tasks wanted; 0 while the service is being deleted.
     pub desired: u32,
     pub minimum_healthy_percent: u32,
@@ -37,12 +37,12 @@ pub struct ServiceView {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     pub rollback: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeploymentView {
+pub(crate) struct DeploymentView {
     /// The digits of `ecs-svc/<digits>`.
     pub id: String,
     pub rollout: Rollout,
@@ -62,7 +62,7 @@ pub struct DeploymentView {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct TaskView {
+pub(crate) struct TaskView {
     pub id: String,
     pub deployment: String,
     pub zone: String,
@@ -80,7 +80,7 @@ pub struct TaskView {
 
 /// Where a task is in its life, as far as the scheduler cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// PROVISIONING to ACTIVATING.
     Starting,
     Running,
@@ -91,7 +91,7 @@ pub enum Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// It never reached RUNNING.
     NeverRan,
     /// An essential container ended.
@@ -100,7 +100,7 @@ pub enum End {
 
 /// What the health checks say of a running task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Health {
+pub(crate) enum Health {
     /// There is no check, or none has spoken yet.
     Unknown,
     Healthy,
@@ -108,7 +108,7 @@ pub enum Health {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     Target {
         target_group: String,
         port: u16,
@@ -119,7 +119,7 @@ pub enum Cause {
 
 /// A live task's standing at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Not yet RUNNING.
     Starting,
     /// RUNNING, not yet known to be healthy; until when that is decided by time alone.
@@ -129,12 +129,12 @@ pub enum Standing {
 }
 
 impl TaskView {
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Running)
     }
 
     /// The standing of a live task.
-    pub fn standing(&self, balanced: bool, grace: Duration, now: Timestamp) -> Standing {
+    pub(crate) fn standing(&self, balanced: bool, grace: Duration, now: Timestamp) -> Standing {
         let Some(started) = self.started_at.filter(|_| self.phase == Phase::Running) else {
             return Standing::Starting;
         };

@@ -12,11 +12,11 @@ use super::record::{ContainerStatus, StopCode, Task, TaskStatus};
 use crate::machine::Seen;
 
 /// How long a stopped task can be described.
-pub const RETENTION: Duration = Duration::from_secs(3600);
+pub(crate) const RETENTION: Duration = Duration::from_secs(3600);
 
 /// What surrounds a task at the moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// Its network interface exists in the data plane.
     pub interface_ready: bool,
     /// A target of it has not finished draining.
@@ -30,7 +30,7 @@ pub struct Surroundings<'a> {
 
 /// What to do besides storing the task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Nothing but what has changed in the task.
     Keep,
     /// Find the digests of its images; where that fails, it has failed to start.
@@ -43,7 +43,7 @@ pub enum Step {
 }
 
 /// Makes the transition that is due. The task is changed in place; `None` where nothing is due.
-pub fn advance(task: &mut Task, around: Surroundings) -> Option<Step> {
+pub(crate) fn advance(task: &mut Task, around: Surroundings) -> Option<Step> {
     if task.status < TaskStatus::Deprovisioning {
         see_containers(task, around);
     }

@@ -237,3 +237,69 @@ fn list_task_definition_families(
     )?;
     Ok(ListTaskDefinitionFamiliesResponse { families: Some(families), next_token })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{cloud, definition};
+
+    fn register(cloud: &mut pileus_kit::Cloud) -> Shape {
+        cloud.ok::<ops::RegisterTaskDefinition>(definition()).task_definition.unwrap()
+    }
+
+    #[test]
+    fn revisions_count_up_and_the_latest_active_one_is_the_family() {
+        let mut cloud = cloud();
+        assert_eq!(register(&mut cloud).revision, Some(1));
+        let second = register(&mut cloud);
+        assert_eq!(
+            second.task_definition_arn.as_deref(),
+            Some("arn:aws:ecs:us-east-1:000000000000:task-definition/web:2")
+        );
+        cloud.ok::<ops::DeregisterTaskDefinition>(DeregisterTaskDefinitionRequest {
+            task_definition: second.task_definition_arn.unwrap(),
+        });
+        let describe = |cloud: &mut pileus_kit::Cloud, name: &str| {
+            let input =
+                DescribeTaskDefinitionRequest { task_definition: name.into(), ..Default::default() };
+            cloud.call::<ops::DescribeTaskDefinition>(input).map(|found| found.task_definition.unwrap())
+        };
+        assert_eq!(describe(&mut cloud, "web").unwrap().revision, Some(1));
+        assert_eq!(describe(&mut cloud, "web:2").unwrap().status.as_deref(), Some("INACTIVE"));
+        assert_eq!(describe(&mut cloud, "web:9").unwrap_err().code, "ClientException");
+        assert_eq!(register(&mut cloud).revision, Some(3), "a number is never used twice");
+    }
+
+    #[test]
+    fn defaults_are_shown_as_aws_shows_them() {
+        let mut cloud = cloud();
+        let shape = register(&mut cloud);
+        let container = &shape.container_definitions.as_ref().unwrap()[0];
+        assert_eq!((container.cpu, container.essential), (Some(0), Some(true)));
+        assert_eq!(container.environment, Some(Vec::new()));
+        let port = &container.port_mappings.as_ref().unwrap()[0];
+        assert_eq!((port.host_port, port.protocol.as_deref()), (Some(3000), Some("tcp")));
+    }
+
+    #[test]
+    fn lists_go_by_pages_in_either_direction() {
+        let mut cloud = cloud();
+        for _ in 0..3 {
+            register(&mut cloud);
+        }
+        let mut page = |token: Option<String>| {
+            cloud.ok::<ops::ListTaskDefinitions>(ListTaskDefinitionsRequest {
+                sort: Some("DESC".into()),
+                max_results: Some(2),
+                next_token: token,
+                ..Default::default()
+            })
+        };
+        let first = page(None);
+        let second = page(first.next_token);
+        let arns = [first.task_definition_arns.unwrap(), second.task_definition_arns.unwrap()].concat();
+        let revisions: Vec<&str> = arns.iter().filter_map(|arn| arn.rsplit(':').next()).collect();
+        assert_eq!(revisions, ["3", "2", "1"]);
+        assert_eq!(second.next_token, None);
+    }
+}

@@ -6,7 +6,7 @@ use pileus_state::Record;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskDefinition {
+pub(crate) struct TaskDefinition {
     pub family: String,
     pub revision: u32,
     /// As the API shows it, with AWS's defaults filled in.
@@ -16,30 +16,30 @@ pub struct TaskDefinition {
 
 impl TaskDefinition {
     /// Revisions are padded so that they are listed in their order.
-    pub fn key_of(family: &str, revision: u32) -> String {
+    pub(crate) fn key_of(family: &str, revision: u32) -> String {
         format!("{family}:{revision:010}")
     }
 
-    pub fn arn_of(scope: &Scope, family: &str, revision: u32) -> String {
+    pub(crate) fn arn_of(scope: &Scope, family: &str, revision: u32) -> String {
         scope.arn("ecs", format_args!("task-definition/{family}:{revision}"))
     }
 
     /// The key of the revision with this ARN.
-    pub fn key_of_arn(arn: &str) -> Option<String> {
+    pub(crate) fn key_of_arn(arn: &str) -> Option<String> {
         let resource = Arn::parse(arn)?.resource.strip_prefix("task-definition/")?;
         let (family, revision) = resource.split_once(':')?;
         Some(Self::key_of(family, revision.parse().ok()?))
     }
 
-    pub fn arn(&self) -> &str {
+    pub(crate) fn arn(&self) -> &str {
         self.shape.task_definition_arn.as_deref().unwrap_or_default()
     }
 
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.shape.status.as_deref() == Some("ACTIVE")
     }
 
-    pub fn containers(&self) -> &[ecs::ContainerDefinition] {
+    pub(crate) fn containers(&self) -> &[ecs::ContainerDefinition] {
         self.shape.container_definitions.as_deref().unwrap_or_default()
     }
 }

@@ -46,7 +46,26 @@ pub(crate) fn check(input: &RegisterTaskDefinitionRequest) -> Result<Size, ApiEr
         check_role(role)?;
     }
     check_containers(&input.container_definitions, size)?;
+    check_execution_role(input)?;
     Ok(size)
+}
+
+/// Images of ECR are pulled, and logs written, with the execution role.
+fn check_execution_role(input: &RegisterTaskDefinitionRequest) -> Result<(), ApiError> {
+    if input.execution_role_arn.is_some() {
+        return Ok(());
+    }
+    for container in &input.container_definitions {
+        if container.log_configuration.is_some() {
+            return Err(client(
+                "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
+            ));
+        }
+        if container.image.as_ref().is_some_and(|image| image.contains(".dkr.ecr.")) {
+            return Err(client("Fargate requires task definition to have execution role ARN to support ECR images."));
+        }
+    }
+    Ok(())
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
@@ -196,4 +215,75 @@ fn check_port(port: &PortMapping) -> Result<i64, ApiError> {
         ));
     }
     Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use pileus_aws::ecs::{ContainerDefinition, RegisterTaskDefinitionRequest, Secret};
+
+    use super::*;
+    use crate::testing::{container, definition};
+
+    /// A valid request with one thing wrong, and what is said about it.
+    #[test]
+    fn each_rule_has_its_error() {
+        type Break = fn(&mut RegisterTaskDefinitionRequest);
+        let cases: [(Break, &str); 17] = [
+            (|r| r.family = "a b".into(), "invalid characters"),
+            (|r| r.network_mode = Some("bridge".into()), "Fargate only supports network mode 'awsvpc'."),
+            (|r| r.network_mode = None, "Fargate only supports network mode 'awsvpc'."),
+            (|r| r.requires_compatibilities = Some(vec!["EC2".into()]), "other than FARGATE"),
+            (|r| r.cpu = None, "'cpu' be defined at the task level"),
+            (|r| r.memory = Some("513".into()), "No Fargate configuration exists"),
+            (|r| r.container_definitions.clear(), "Container list cannot be empty."),
+            (|r| r.container_definitions[0].image = None, "Container.image should not be null or empty."),
+            (|r| r.container_definitions.push(container("web")), "'web' is not unique"),
+            (|r| r.container_definitions.push(container("other")), "used by more than one port mapping"),
+            (|r| r.container_definitions[0].essential = Some(false), "does not have an essential container"),
+            (|r| r.container_definitions[0].cpu = Some(512), "Total cpu of containers"),
+            (|r| r.container_definitions[0].memory = Some(1024), "memory must be at least 4"),
+            (|r| r.container_definitions[0].stop_timeout = Some(121), "stopTimeout"),
+            (|r| port(r).host_port = Some(80), "the host ports and container ports"),
+            (|r| r.task_role_arn = Some("arn:aws:s3:::bucket".into()), "Role is not valid"),
+            (|r| r.execution_role_arn = None, "execution role"),
+        ];
+        assert!(check(&definition()).is_ok());
+        for (break_it, expected) in cases {
+            let mut request = definition();
+            break_it(&mut request);
+            let error = check(&request).unwrap_err();
+            assert!(error.message.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    fn port(request: &mut RegisterTaskDefinitionRequest) -> &mut PortMapping {
+        &mut request.container_definitions[0].port_mappings.as_mut().unwrap()[0]
+    }
+
+    #[test]
+    fn what_is_not_run_yet_is_refused_by_name() {
+        let secret = Secret { name: "PASSWORD".into(), value_from: "arn:aws:secretsmanager:…".into() };
+        let logs = |driver: &str, option: &str| LogConfiguration {
+            log_driver: driver.into(),
+            options: Some([(option.to_owned(), "x".to_owned())].into()),
+        };
+        let with = |change: &dyn Fn(&mut ContainerDefinition)| {
+            let mut request = definition();
+            change(&mut request.container_definitions[0]);
+            check(&request).unwrap_err()
+        };
+        for (error, expected) in [
+            (with(&|c| c.secrets = Some(vec![secret.clone()])), "secrets of containers"),
+            (with(&|c| c.log_configuration = Some(logs("splunk", "x"))), "the log driver splunk"),
+            (
+                with(&|c| c.log_configuration = Some(logs("awslogs", "awslogs-multiline-pattern"))),
+                "the awslogs option awslogs-multiline-pattern",
+            ),
+        ] {
+            assert_eq!(error.code, "UnsupportedOperation");
+            assert!(error.message.contains(expected), "{error}");
+        }
+        let missing = with(&|c| c.log_configuration = Some(logs("awslogs", "awslogs-group")));
+        assert!(missing.message.contains("awslogs-region is missing in container 'web'"), "{missing}");
+    }
 }
