@@ -125,7 +125,7 @@ impl Engine {
         endpoint: &str,
         work: impl FnOnce(&mut Context) -> T,
     ) -> T {
-        let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = &mut self.ids(IdGen::fork);
         let (bulk, now) = (&self.machine.bulk, self.clock.now());
         work(&mut Context { tx, bulk, caller, now, ids, entropy: &entropy::fill_or_end, endpoint })
     }
@@ -163,8 +163,7 @@ impl Engine {
     pub(crate) fn task_credentials(&self, task: &TaskRef) -> Result<Option<Secret>, StartFailure> {
         let now = self.clock.now();
         let committed = self.db.transact(&task.scope, |tx| {
-            let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut mint = Mint { ids, entropy: &entropy::fill_or_end };
+            let mut mint = Mint { ids: &mut self.ids(IdGen::fork), entropy: &entropy::fill_or_end };
             pileus_compute::credentials(tx, &mut mint, task, now)
         })?;
         Ok(committed.value.map(|credentials| credentials.document))
@@ -180,10 +179,7 @@ impl Engine {
     ) -> Result<T, String> {
         // Controllers step into the scopes of the records that they change.
         let scope = Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION);
-        let committed = self.db.transact(&scope, |tx| {
-            let ids = &mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-            work(tx, ids)
-        })?;
+        let committed = self.db.transact(&scope, |tx| work(tx, &mut self.ids(IdGen::fork)))?;
         Ok(committed.value)
     }
 }

@@ -12,6 +12,12 @@ impl IdGen {
         Self(StdRng::seed_from_u64(seed))
     }
 
+    /// A generator of its own, so that its user does not keep others from this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(StdRng::from_rng(&mut self.0))
+    }
+
     /// `length` lower-case hexadecimal digits.
     pub fn hex(&mut self, length: usize) -> String {
         self.pick(b"0123456789abcdef", length)

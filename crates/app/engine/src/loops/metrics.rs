@@ -1,4 +1,4 @@
-//! Measures tasks and targets each minute, and lets old log events go.
+//! Measures tasks and targets each minute, and each hour lets go of what nobody will ask for again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +50,15 @@ impl Metrics {
         self.last = seen;
         store(&self.engine, pileus_compute::metrics(&state, &samples, now))
     }
+
+    /// Lets go of log events past their retention, and of uploads that nobody went on with.
+    fn expire(&self, now: Timestamp) -> Result<(), String> {
+        let bulk = &self.engine.machine.bulk;
+        for (stream, before) in pileus_monitoring::logs::expiries(&self.engine.db.snapshot(), now) {
+            bulk.logs.expire(&stream, before).map_err(|error| error.to_string())?;
+        }
+        self.engine.transact(|tx, _| pileus_registry::purge(tx, bulk, now).map_err(|error| error.to_string()))
+    }
 }
 
 impl Loop for Metrics {
@@ -68,9 +77,7 @@ impl Loop for Metrics {
         }
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY;
-            for (stream, before) in pileus_monitoring::logs::expiries(&self.engine.db.snapshot(), now) {
-                self.engine.machine.bulk.logs.expire(&stream, before).map_err(|error| error.to_string())?;
-            }
+            self.expire(now)?;
         }
         Ok(Turn { wake_at: Some(self.next_sample.min(self.next_period).min(self.next_expiry)) })
     }
