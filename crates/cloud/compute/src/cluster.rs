@@ -75,8 +75,9 @@ fn create_cluster(cx: &mut Context, input: CreateClusterRequest) -> Result<Creat
     }
     let settings = input.settings.unwrap_or_default();
     for setting in &settings {
-        let off = setting.value.as_deref() == Some("disabled");
-        refuse_unless(off, "Container Insights; leave the cluster setting containerInsights disabled")?;
+        // `enhanced` adds TaskCpuUtilization and TaskMemoryUtilization: see `metrics`.
+        let known = matches!(setting.value.as_deref(), Some("disabled" | "enhanced"));
+        refuse_unless(known, "the cluster setting containerInsights=enabled; enhanced measures each task")?;
     }
     let capacity_providers = input.capacity_providers.unwrap_or_default();
     let strategy = input.default_capacity_provider_strategy.unwrap_or_default();

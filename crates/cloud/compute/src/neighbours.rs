@@ -10,7 +10,8 @@ use pileus_state::Tx;
 
 use crate::error::invalid;
 use crate::service::view::{Cause, Health};
-use crate::task::record::TaskNetwork;
+use crate::task::record::{ImageDigests, TaskNetwork};
+use crate::task_definition::validate::host_architecture;
 
 /// The availability zone of a subnet.
 pub(crate) fn zone_of(tx: &Tx, subnet: &str) -> Option<String> {
@@ -183,13 +184,14 @@ pub(crate) fn health(tx: &Tx, group: &str, address: Ipv4Addr, port: u16) -> Heal
     }
 }
 
-/// The digest of the image that a reference names.
+/// The image that a name stands for, for this machine's architecture.
 ///
 /// # Errors
 /// Why it cannot be pulled.
-pub(crate) fn resolve_image(_tx: &Tx, image: &str) -> Result<String, String> {
-    image
-        .split_once('@')
-        .map(|(_, digest)| digest.to_owned())
-        .ok_or_else(|| format!("pull image manifest: {image}: not found"))
+pub(crate) fn resolve_image(tx: &mut Tx, image: &str) -> Result<ImageDigests, String> {
+    let architecture = if host_architecture() == "ARM64" { "arm64" } else { "amd64" };
+    match pileus_registry::resolve(tx, image, architecture) {
+        Ok(found) => Ok(ImageDigests { digest: found.digest, manifest: found.manifest }),
+        Err(error) => Err(format!("pull image manifest has been retried 1 time(s): {error}")),
+    }
 }

@@ -9,11 +9,15 @@ pub(crate) fn cloud() -> Cloud {
         |tables| {
             pileus_network::tables(tables);
             pileus_balancing::tables(tables);
+            pileus_registry::tables(tables);
+            pileus_security::tables(tables);
             crate::tables(tables);
         },
         |router| {
             pileus_network::operations(router);
             pileus_balancing::operations(router);
+            pileus_registry::operations(router);
+            pileus_security::operations(router);
             crate::operations(router);
         },
     )
@@ -25,8 +29,7 @@ pub(crate) struct Place {
     pub(crate) target_group: String,
 }
 
-pub(crate) const IMAGE: &str = "000000000000.dkr.ecr.us-east-1.amazonaws.com/web@sha256:\
-                                0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const IMAGE: &str = "000000000000.dkr.ecr.us-east-1.amazonaws.com/web:latest";
 
 pub(crate) fn place(cloud: &mut Cloud) -> Place {
     let vpc = ec2::CreateVpcRequest { cidr_block: Some("10.0.0.0/16".into()), ..Default::default() };

@@ -2,6 +2,8 @@
 
 mod bulk;
 mod cloud;
+mod image;
 
 pub use bulk::{MemoryLogs, MemoryMetrics, TempBlobs, bulk};
 pub use cloud::Cloud;
+pub use image::push_image;

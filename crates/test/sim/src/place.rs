@@ -20,11 +20,13 @@ pub(crate) fn cloud() -> Cloud {
         |tables| {
             pileus_network::tables(tables);
             pileus_security::tables(tables);
+            pileus_registry::tables(tables);
             pileus_balancing::tables(tables);
             pileus_compute::tables(tables);
         },
         |router| {
             pileus_network::operations(router);
+            pileus_registry::operations(router);
             pileus_balancing::operations(router);
             pileus_compute::operations(router);
         },

@@ -13,6 +13,8 @@ use pileus_core::{Scope, Tags, Timestamp};
 use pileus_state::Record;
 use serde::{Deserialize, Serialize};
 
+use crate::task::record::ImageDigests;
+
 /// The newest events that a service keeps.
 pub(crate) const MAX_EVENTS: usize = 100;
 
@@ -185,8 +187,8 @@ pub(crate) struct Revision {
     pub platform_version: String,
     pub network: ecs::AwsVpcConfiguration,
     pub load_balancers: Vec<ecs::LoadBalancer>,
-    /// Digest by container name, once resolved.
-    pub images: BTreeMap<String, String>,
+    /// By container name, once resolved.
+    pub images: BTreeMap<String, ImageDigests>,
     pub created_at: Timestamp,
 }
 

@@ -79,14 +79,14 @@ fn is_draining(tx: &Tx, task: &Task) -> bool {
         .any(|target| neighbours::is_draining(tx, &target.target_group, task.network.address, target.port))
 }
 
-/// The digests of the task's images. All tasks of a deployment run the ones that its first task found.
+/// Finds the task's images. All tasks of a deployment run the ones that its first task found.
 fn resolve_images(tx: &mut Tx, task: &mut Task, now: Timestamp) {
     for index in 0..task.containers.len() {
-        if task.containers[index].digest.is_some() {
+        if task.containers[index].resolved.is_some() {
             continue;
         }
         match neighbours::resolve_image(tx, &task.containers[index].image) {
-            Ok(digest) => task.containers[index].digest = Some(digest),
+            Ok(image) => task.containers[index].resolved = Some(image),
             Err(reason) => {
                 let reason = format!("CannotPullContainerError: {reason}");
                 return task.request_stop(StopCode::TaskFailedToStart, reason, now);
@@ -95,10 +95,10 @@ fn resolve_images(tx: &mut Tx, task: &mut Task, now: Timestamp) {
     }
     let Some(membership) = &task.service else { return };
     let key = Revision::key_of(&task.cluster, &membership.service, &membership.deployment);
-    let digests = task.containers.iter().filter_map(|c| Some((c.name.clone(), c.digest.clone()?))).collect();
+    let images = task.containers.iter().filter_map(|c| Some((c.name.clone(), c.resolved.clone()?))).collect();
     tx.update::<Revision>(&key, |revision| {
         if revision.images.is_empty() {
-            revision.images = digests;
+            revision.images = images;
         }
     });
 }

@@ -188,7 +188,7 @@ fn container_shape(
         task_arn: Some(task.arn(scope)),
         name: Some(container.name.clone()),
         image: Some(container.image.clone()),
-        image_digest: container.digest.clone(),
+        image_digest: container.resolved.as_ref().map(|image| image.digest.clone()),
         runtime_id: started.then(|| container.runtime_id.clone()),
         last_status: Some(container.status.as_str().into()),
         exit_code: container.exit_code.map(Into::into),

@@ -6,7 +6,7 @@ use pileus_aws::ecs;
 use pileus_core::{IdGen, Tags, Timestamp};
 use pileus_state::Tx;
 
-use super::record::{ContainerStatus, Membership, Target, Task, TaskContainer, TaskStatus};
+use super::record::{ContainerStatus, ImageDigests, Membership, Target, Task, TaskContainer, TaskStatus};
 use crate::neighbours;
 use crate::service::record::{Revision, Service};
 use crate::task_definition::record::TaskDefinition;
@@ -28,8 +28,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) enable_execute_command: bool,
     pub(crate) tags: Tags,
     pub(crate) targets: Vec<Target>,
-    /// Digests that are known already, by container.
-    pub(crate) images: BTreeMap<String, String>,
+    /// Images that are known already, by container.
+    pub(crate) images: BTreeMap<String, ImageDigests>,
     pub(crate) client_token: Option<String>,
 }
 
@@ -153,14 +153,14 @@ fn container(
     ids: &mut IdGen,
     task: &str,
     definition: &ecs::ContainerDefinition,
-    images: &BTreeMap<String, String>,
+    images: &BTreeMap<String, ImageDigests>,
 ) -> TaskContainer {
     let name = definition.name.clone().unwrap_or_default();
     TaskContainer {
         id: ids.uuid(),
         runtime_id: format!("{task}-{}", ids.digits(10)),
         image: definition.image.clone().unwrap_or_default(),
-        digest: images.get(&name).cloned(),
+        resolved: images.get(&name).cloned(),
         essential: definition.essential.unwrap_or(true),
         name,
         status: ContainerStatus::Pending,

@@ -100,7 +100,7 @@ fn container_document(tx: &Tx, task: &Task, definition: &TaskDefinition, contain
         "Name": container.name,
         "DockerName": container.name,
         "Image": container.image,
-        "ImageID": container.digest,
+        "ImageID": container.resolved.as_ref().map(|image| &image.digest),
         "Labels": labels(tx, task, definition, container, own),
         "DesiredStatus": if task.stop.is_some() { "STOPPED" } else { "RUNNING" },
         "KnownStatus": container.status.as_str(),

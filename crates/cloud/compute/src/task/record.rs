@@ -87,12 +87,22 @@ pub struct TaskContainer {
     /// As Fargate forms it: the task's id and ten digits. Also its path at the metadata endpoint.
     pub runtime_id: String,
     pub image: String,
-    pub digest: Option<String>,
+    /// What its image name stood for; `None` until that is found out.
+    pub resolved: Option<ImageDigests>,
     pub essential: bool,
     pub status: ContainerStatus,
     pub started_at: Option<Timestamp>,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
+}
+
+/// An image, found by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageDigests {
+    /// Of what the name stands for, which may be an index of images by platform: the API shows this one.
+    pub digest: String,
+    /// Of the one image that runs here.
+    pub manifest: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -130,7 +130,7 @@ fn container_spec(
 ) -> Result<ContainerSpec, StartFailure> {
     let overrides = task.overrides.container_overrides.iter().flatten();
     let own = overrides.clone().find(|own| own.name.as_ref() == Some(&container.name));
-    let image = container.digest.clone();
+    let image = container.resolved.as_ref().map(|image| image.manifest.clone());
     let image = image.ok_or_else(|| StartFailure::Image(format!("{}: not resolved", container.image)))?;
     let filled = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
     let memory = own.and_then(|own| own.memory).or(definition.memory);
