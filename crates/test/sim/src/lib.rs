@@ -5,6 +5,7 @@
 //! invariants are checked that no history may break; see `check`.
 
 mod check;
+mod look;
 mod machine;
 mod place;
 
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pileus_aws::ecs;
-use pileus_compute::{Effect, Report, Service, Task, TaskRef};
+use pileus_compute::{Effect, Report, TaskRef};
 use pileus_contract::{FabricSpec, ProxySpec, proxy::ProxyEvent};
 use pileus_core::{IdGen, Timestamp};
 use pileus_kit::Cloud;
@@ -109,71 +110,21 @@ impl Sim {
         self.update(|request| request.desired_count = Some(desired));
     }
 
-    /// The service `web` as the API shows it.
-    ///
-    /// # Panics
-    /// It does not exist.
-    pub fn service(&mut self) -> ecs::Service {
-        let input = ecs::DescribeServicesRequest { services: vec!["web".into()], ..Default::default() };
-        let mut found = self.cloud.ok::<ecs::ops::DescribeServices>(input).services.unwrap_or_default();
-        found.pop().expect("the service web exists")
-    }
-
     /// Deletes the service `web`, whatever runs.
     ///
     /// # Panics
     /// The request is refused.
     pub fn delete(&mut self) {
-        let input = ecs::DeleteServiceRequest { service: "web".into(), force: Some(true), ..Default::default() };
+        let input =
+            ecs::DeleteServiceRequest { service: "web".into(), force: Some(true), ..Default::default() };
         self.cloud.ok::<ecs::ops::DeleteService>(input);
         self.work();
     }
 
-    /// The service deployments of `web`, newest first.
-    pub fn history(&mut self) -> Vec<ecs::ServiceDeploymentBrief> {
-        let input = ecs::ListServiceDeploymentsRequest { service: "web".into(), ..Default::default() };
-        self.cloud.ok::<ecs::ops::ListServiceDeployments>(input).service_deployments.unwrap_or_default()
-    }
-
-    /// How many live tasks each zone has.
-    pub fn zones(&self) -> [usize; 2] {
-        ["us-east-1a", "us-east-1b"].map(|zone| {
-            let tasks = self.cloud.state.all::<Task>();
-            tasks.filter(|(_, task)| task.is_live() && task.network.zone == zone).count()
-        })
-    }
-
-    /// How many tasks have processes.
-    pub fn running(&self) -> usize {
-        self.machine.tasks.values().filter(|task| !task.state.ended).count()
-    }
-
-    /// From now on the fewest healthy tasks are watched.
-    pub fn mark(&mut self) {
-        self.watch.fewest_healthy = None;
-    }
-
-    /// The fewest healthy tasks after any transaction since the mark.
-    pub fn fewest_healthy(&self) -> u32 {
-        self.watch.fewest_healthy.unwrap_or(0)
-    }
-
-    /// Whether the controllers find nothing to change, and the machine nothing to do.
-    pub fn is_quiet(&mut self) -> bool {
-        let before = self.cloud.state.version();
-        self.settle();
-        self.cloud.state.version() == before && pileus_compute::effects(&self.cloud.state).is_empty()
-    }
-
-    /// Whether no record of a task or service is left.
-    pub fn is_forgotten(&self) -> bool {
-        let state = &self.cloud.state;
-        state.all::<Task>().next().is_none() && state.all::<Service>().next().is_none()
-    }
-
     /// Kills the processes of one running task, drawn from the seed.
     pub fn crash(&mut self) {
-        let alive: Vec<String> = self.machine.tasks.values().filter(|t| !t.state.ended).map(|t| t.state.id.clone()).collect();
+        let alive: Vec<String> =
+            self.machine.tasks.values().filter(|t| !t.state.ended).map(|t| t.state.id.clone()).collect();
         if !alive.is_empty() {
             let id = alive[self.random.below(alive.len())].clone();
             self.machine.schedule(self.cloud.now, Happening::Exited(id, 137));
@@ -189,12 +140,6 @@ impl Sim {
             self.machine.schedule(self.cloud.now, Happening::Checked(id, healthy));
             self.work();
         }
-    }
-
-    /// The ids of the live tasks.
-    pub fn tasks(&self) -> Vec<String> {
-        let tasks = self.cloud.state.all::<Task>().filter(|(_, task)| task.is_live());
-        tasks.map(|(_, task)| task.id.clone()).collect()
     }
 
     /// Kills the engine, loses one task without a trace, and starts the engine again.
@@ -272,7 +217,9 @@ impl Sim {
             for effect in pileus_compute::effects(&self.cloud.state) {
                 self.begin(effect);
             }
-            if self.cloud.state.version() == version && self.machine.next().is_none_or(|at| at > self.cloud.now) {
+            if self.cloud.state.version() == version
+                && self.machine.next().is_none_or(|at| at > self.cloud.now)
+            {
                 break;
             }
         }

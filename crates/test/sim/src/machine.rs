@@ -26,7 +26,7 @@ pub enum Behaviour {
 
 /// What happens on the machine by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Happening {
+pub(crate) enum Happening {
     Started(String),
     NotStarted(String),
     Exited(String, i32),
@@ -39,7 +39,6 @@ pub enum Happening {
 pub(crate) struct FakeTask {
     pub(crate) state: TaskState,
     pub(crate) address: Ipv4Addr,
-    pub(crate) behaviour: Behaviour,
     /// What the balancer's checks say.
     pub(crate) health: Option<Health>,
 }
@@ -80,7 +79,7 @@ impl Machine {
             status: ContainerStatus::Running { since: now, pid: 1 },
         }];
         let state = TaskState { id: id.to_owned(), containers, ended: false };
-        self.tasks.insert(id.to_owned(), FakeTask { state, address, behaviour, health: None });
+        self.tasks.insert(id.to_owned(), FakeTask { state, address, health: None });
         let id = || id.to_owned();
         match behaviour {
             Behaviour::Good { ready } => self.schedule(now + ready, Happening::Checked(id(), true)),

@@ -98,11 +98,7 @@ fn half_at_a_time_both_ways() {
 
 #[test]
 fn bad_versions_are_rolled_back_and_never_touch_the_good_one() {
-    for bad in [
-        Behaviour::NoStart,
-        Behaviour::Exits,
-        Behaviour::Hangs,
-    ] {
+    for bad in [Behaviour::NoStart, Behaviour::Exits, Behaviour::Hangs] {
         let (mut sim, first) = settled(configuration(100, 200));
         let second = sim.version(bad);
         let original = sim.service().deployments.unwrap()[0].id.clone();

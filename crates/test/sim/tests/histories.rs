@@ -64,7 +64,10 @@ fn configuration((minimum, maximum): (i64, i64), breaker: bool) -> ecs::Deployme
     ecs::DeploymentConfiguration {
         minimum_healthy_percent: Some(minimum),
         maximum_percent: Some(maximum),
-        deployment_circuit_breaker: Some(ecs::DeploymentCircuitBreaker { enable: breaker, rollback: breaker }),
+        deployment_circuit_breaker: Some(ecs::DeploymentCircuitBreaker {
+            enable: breaker,
+            rollback: breaker,
+        }),
         ..Default::default()
     }
 }

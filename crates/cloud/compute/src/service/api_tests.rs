@@ -102,7 +102,11 @@ fn bad_requests_have_the_errors_of_aws() {
         (&|r| r.cluster = Some("none".into()), "ClusterNotFoundException", "Cluster not found."),
         (&|r| r.task_definition = Some("none".into()), "ClientException", "TaskDefinition not found."),
         (&|r| r.desired_count = None, "InvalidParameterException", "desired count"),
-        (&|r| r.network_configuration = None, "InvalidParameterException", "Network Configuration must be provided"),
+        (
+            &|r| r.network_configuration = None,
+            "InvalidParameterException",
+            "Network Configuration must be provided",
+        ),
         (&|r| r.launch_type = Some("EC2".into()), "UnsupportedOperation", "other than FARGATE"),
         (&|r| group(r, &unused), "InvalidParameterException", "does not have an associated load balancer."),
         (
@@ -116,7 +120,11 @@ fn bad_requests_have_the_errors_of_aws() {
             "The container x does not exist in the task definition.",
         ),
         (&|r| r.deployment_configuration = percents(100, 100), "InvalidParameterException", "cannot be 100"),
-        (&|r| r.deployment_configuration = percents(200, 100), "InvalidParameterException", "minimumHealthyPercent"),
+        (
+            &|r| r.deployment_configuration = percents(200, 100),
+            "InvalidParameterException",
+            "minimumHealthyPercent",
+        ),
         (&|r| r.scheduling_strategy = Some("DAEMON".into()), "InvalidParameterException", "DAEMON"),
         (&|r| r.enable_execute_command = Some(true), "UnsupportedOperation", "enableExecuteCommand"),
         (

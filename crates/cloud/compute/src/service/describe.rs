@@ -206,7 +206,8 @@ pub(super) fn describe_services(
         match cx.tx.get::<Service>(&Service::key_of(&cluster.name, name)) {
             Some(service) => services.push(shape(cx.tx, &service, with_tags)),
             None => {
-                failures.push(missing(cx.scope().arn("ecs", format_args!("service/{}/{name}", cluster.name))))
+                failures
+                    .push(missing(cx.scope().arn("ecs", format_args!("service/{}/{name}", cluster.name))));
             }
         }
     }

@@ -174,7 +174,11 @@ fn revision_shape(tx: &Tx, arn: String, revision: &Revision) -> RevisionShape {
     let containers = definition.iter().flat_map(|definition| definition.containers());
     let image = |container: &pileus_aws::ecs::ContainerDefinition| ContainerImage {
         container_name: container.name.clone(),
-        image_digest: container.name.as_ref().and_then(|name| revision.images.get(name)).map(|image| image.digest.clone()),
+        image_digest: container
+            .name
+            .as_ref()
+            .and_then(|name| revision.images.get(name))
+            .map(|image| image.digest.clone()),
         image: container.image.clone(),
     };
     RevisionShape {

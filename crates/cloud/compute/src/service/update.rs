@@ -135,11 +135,10 @@ pub(super) fn delete_service(
         ServiceStatus::Inactive => {
             return Err(ApiError::client("ServiceNotFoundException", "Service not found."));
         }
-        ServiceStatus::Draining => {}
         ServiceStatus::Active if service.desired > 0 && !input.force.unwrap_or(false) => {
             return Err(crate::error::invalid("The service cannot be stopped while it is scaled above 0."));
         }
-        ServiceStatus::Active => {}
+        ServiceStatus::Active | ServiceStatus::Draining => {}
     }
     let mut service = Service::clone(&service);
     service.status = ServiceStatus::Draining;

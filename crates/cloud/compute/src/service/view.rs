@@ -139,12 +139,11 @@ impl TaskView {
             return Standing::Starting;
         };
         match &self.health {
-            Health::Healthy => Standing::Healthy,
             Health::Unhealthy(_) if now < started + grace => Standing::Waiting(Some(started + grace)),
             Health::Unhealthy(cause) => Standing::Unhealthy(cause.clone()),
             Health::Unknown if balanced => Standing::Waiting(None),
             Health::Unknown if now < started + SETTLING => Standing::Waiting(Some(started + SETTLING)),
-            Health::Unknown => Standing::Healthy,
+            Health::Unknown | Health::Healthy => Standing::Healthy,
         }
     }
 }

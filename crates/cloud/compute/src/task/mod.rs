@@ -21,3 +21,6 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::DescribeTasks>(describe::describe_tasks)
         .on::<ops::ListTasks>(describe::list_tasks);
 }
+
+#[cfg(test)]
+mod tests;

@@ -260,8 +260,7 @@ mod tests {
             task_definition: second.task_definition_arn.unwrap(),
         });
         let describe = |cloud: &mut pileus_kit::Cloud, name: &str| {
-            let input =
-                DescribeTaskDefinitionRequest { task_definition: name.into(), ..Default::default() };
+            let input = DescribeTaskDefinitionRequest { task_definition: name.into(), ..Default::default() };
             cloud.call::<ops::DescribeTaskDefinition>(input).map(|found| found.task_definition.unwrap())
         };
         assert_eq!(describe(&mut cloud, "web").unwrap().revision, Some(1));

@@ -62,7 +62,9 @@ fn check_execution_role(input: &RegisterTaskDefinitionRequest) -> Result<(), Api
             ));
         }
         if container.image.as_ref().is_some_and(|image| image.contains(".dkr.ecr.")) {
-            return Err(client("Fargate requires task definition to have execution role ARN to support ECR images."));
+            return Err(client(
+                "Fargate requires task definition to have execution role ARN to support ECR images.",
+            ));
         }
     }
     Ok(())
@@ -133,42 +135,41 @@ fn check_containers(containers: &[ContainerDefinition], size: Size) -> Result<()
 }
 
 fn check_container(name: &str, container: &ContainerDefinition, size: Size) -> Result<(), ApiError> {
-    let setting = |what: String| client(format!("Invalid setting for container '{name}'. {what}"));
     if container.image.as_deref().is_none_or(str::is_empty) {
         return Err(client("Container.image should not be null or empty."));
     }
-    let empty = |present: Option<bool>| !present.unwrap_or(false);
-    let filled = |list: Option<usize>| list.map(|length| length > 0);
-    refuse_unless(empty(filled(container.secrets.as_ref().map(Vec::len))), "secrets of containers")?;
-    refuse_unless(empty(filled(container.mount_points.as_ref().map(Vec::len))), "mountPoints of containers")?;
-    refuse_unless(empty(filled(container.volumes_from.as_ref().map(Vec::len))), "volumesFrom of containers")?;
-    refuse_unless(
-        empty(filled(container.system_controls.as_ref().map(Vec::len))),
-        "systemControls of containers",
-    )?;
-    let consistent = container.version_consistency.as_deref().is_none_or(|value| value == "enabled");
-    refuse_unless(consistent, "a versionConsistency other than enabled")?;
+    refuse_unrun(container)?;
+    let setting = |what: &str| Err(client(format!("Invalid setting for container '{name}'. {what}")));
     if container.cpu.is_some_and(|cpu| cpu < 0) {
-        return Err(setting("cpu must not be negative.".into()));
+        return setting("cpu must not be negative.");
     }
-    if let (Some(memory), Some(reservation)) = (container.memory, container.memory_reservation) {
-        if reservation > memory {
-            return Err(setting("memoryReservation must not be greater than memory.".into()));
-        }
+    if container.memory.is_some_and(|memory| memory < container.memory_reservation.unwrap_or(0)) {
+        return setting("memoryReservation must not be greater than memory.");
     }
     if container.memory.is_some_and(|memory| memory < 4 || memory > i64::from(size.memory)) {
-        return Err(setting("memory must be at least 4 and at most the task's memory.".into()));
+        return setting("memory must be at least 4 and at most the task's memory.");
     }
     if container.stop_timeout.is_some_and(|seconds| !(0..=MAX_STOP_TIMEOUT).contains(&seconds)) {
-        return Err(setting(format!(
-            "stopTimeout must be between 0 and {MAX_STOP_TIMEOUT} seconds on Fargate."
-        )));
+        return setting(&format!("stopTimeout must be between 0 and {MAX_STOP_TIMEOUT} seconds on Fargate."));
     }
     let unnamed = |pair: &pileus_aws::ecs::KeyValuePair| pair.name.as_deref().is_none_or(str::is_empty);
     if container.environment.iter().flatten().any(unnamed) {
-        return Err(setting("environment variable names must not be null or empty.".into()));
+        return setting("environment variable names must not be null or empty.");
     }
     container.log_configuration.as_ref().map_or(Ok(()), |logs| check_logs(name, logs))
+}
+
+/// Refuses what Pileus does not run yet. Empty lists are in most definitions that were described and registered again.
+fn refuse_unrun(container: &ContainerDefinition) -> Result<(), ApiError> {
+    fn is_empty<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_none_or(Vec::is_empty)
+    }
+    refuse_unless(is_empty(container.secrets.as_ref()), "secrets of containers")?;
+    refuse_unless(is_empty(container.mount_points.as_ref()), "mountPoints of containers")?;
+    refuse_unless(is_empty(container.volumes_from.as_ref()), "volumesFrom of containers")?;
+    refuse_unless(is_empty(container.system_controls.as_ref()), "systemControls of containers")?;
+    let consistent = container.version_consistency.as_deref().is_none_or(|value| value == "enabled");
+    refuse_unless(consistent, "a versionConsistency other than enabled")
 }
 
 fn check_logs(name: &str, logs: &LogConfiguration) -> Result<(), ApiError> {
