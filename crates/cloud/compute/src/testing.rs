@@ -10,6 +10,7 @@ pub(crate) fn cloud() -> Cloud {
             pileus_network::tables(tables);
             pileus_balancing::tables(tables);
             pileus_registry::tables(tables);
+            pileus_monitoring::tables(tables);
             pileus_security::tables(tables);
             crate::tables(tables);
         },

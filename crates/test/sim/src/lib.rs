@@ -81,6 +81,11 @@ impl Sim {
         definition
     }
 
+    /// Registers a revision whose image was never pushed.
+    pub fn version_without_image(&mut self) -> String {
+        place::definition(&mut self.cloud, &format!("sha256:{:064x}", 0))
+    }
+
     /// Creates the service `web`; its deployment configuration may be changed in `with`.
     ///
     /// # Panics

@@ -21,6 +21,7 @@ pub(crate) fn cloud() -> Cloud {
             pileus_network::tables(tables);
             pileus_security::tables(tables);
             pileus_registry::tables(tables);
+            pileus_monitoring::tables(tables);
             pileus_balancing::tables(tables);
             pileus_compute::tables(tables);
         },

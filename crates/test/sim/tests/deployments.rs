@@ -120,6 +120,16 @@ fn bad_versions_are_rolled_back_and_never_touch_the_good_one() {
 }
 
 #[test]
+fn a_version_whose_image_is_missing_is_rolled_back() {
+    let (mut sim, first) = settled(configuration(100, 200));
+    let second = sim.version_without_image();
+    sim.deploy(&second);
+    assert!(sim.settle_down(60 * MINUTES));
+    assert_eq!(sim.service().task_definition, Some(first));
+    assert_eq!(sim.history()[0].status.as_deref(), Some("ROLLBACK_SUCCESSFUL"));
+}
+
+#[test]
 fn a_first_deployment_that_never_gets_healthy_fails_and_stays_failed() {
     for bad in [Behaviour::NoStart, Behaviour::Exits, Behaviour::Hangs] {
         let mut sim = Sim::new(seed(3));

@@ -117,6 +117,8 @@ fn settings(service: &mut Service, after: &Change, input: UpdateServiceRequest) 
         service.health_check_grace_period_seconds =
             create::grace(input.health_check_grace_period_seconds, &after.load_balancers)?;
     }
+    // With other percentages it may go on, or get stuck anew.
+    service.deployments.iter_mut().for_each(|deployment| deployment.stuck = false);
     if let Some(managed) = input.enable_ecs_managed_tags {
         service.enable_ecs_managed_tags = managed;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pileus_core::{IdGen, Timestamp};
 use pileus_state::Tx;
 
+use super::logs;
 use super::plan::{self, Step, Surroundings};
 use super::record::{StopCode, Task, TaskStatus};
 use crate::service::events::{self, Told};
@@ -52,7 +53,7 @@ pub(crate) fn advance(tx: &mut Tx, now: Timestamp, listed: bool, task: &Task, jo
         let Some(step) = plan::advance(&mut next, around) else { break };
         match step {
             Step::Keep => {}
-            Step::ResolveImages => resolve_images(tx, &mut next, now),
+            Step::Prepare => prepare(tx, &mut next, now),
             Step::RegisterTargets => register(tx, &mut next, now, journal),
             Step::DeregisterTargets => deregister(tx, &mut next, now, journal),
             Step::DeleteInterface => {
@@ -79,21 +80,28 @@ fn is_draining(tx: &Tx, task: &Task) -> bool {
         .any(|target| neighbours::is_draining(tx, &target.target_group, task.network.address, target.port))
 }
 
-/// Finds the task's images. All tasks of a deployment run the ones that its first task found.
-fn resolve_images(tx: &mut Tx, task: &mut Task, now: Timestamp) {
-    for index in 0..task.containers.len() {
-        if task.containers[index].resolved.is_some() {
-            continue;
-        }
-        match neighbours::resolve_image(tx, &task.containers[index].image) {
-            Ok(image) => task.containers[index].resolved = Some(image),
-            Err(reason) => {
-                let reason = format!("CannotPullContainerError: {reason}");
-                return task.request_stop(StopCode::TaskFailedToStart, reason, now);
-            }
-        }
+/// Finds what the task needs before it can start; stops it where something is missing.
+fn prepare(tx: &mut Tx, task: &mut Task, now: Timestamp) {
+    let images = resolve_images(tx, task).map_err(|reason| format!("CannotPullContainerError: {reason}"));
+    let prepared = images.and_then(|()| {
+        logs::open_streams(tx, task, now).map_err(|error| {
+            format!(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 \
+                 times: failed to create Cloudwatch log stream: {error}"
+            )
+        })
+    });
+    if let Err(reason) = prepared {
+        task.request_stop(StopCode::TaskFailedToStart, reason, now);
     }
-    let Some(membership) = &task.service else { return };
+}
+
+/// Finds the task's images. All tasks of a deployment run the ones that its first task found.
+fn resolve_images(tx: &mut Tx, task: &mut Task) -> Result<(), String> {
+    for container in task.containers.iter_mut().filter(|container| container.resolved.is_none()) {
+        container.resolved = Some(neighbours::resolve_image(tx, &container.image)?);
+    }
+    let Some(membership) = &task.service else { return Ok(()) };
     let key = Revision::key_of(&task.cluster, &membership.service, &membership.deployment);
     let images = task.containers.iter().filter_map(|c| Some((c.name.clone(), c.resolved.clone()?))).collect();
     tx.update::<Revision>(&key, |revision| {
@@ -101,6 +109,7 @@ fn resolve_images(tx: &mut Tx, task: &mut Task, now: Timestamp) {
             revision.images = images;
         }
     });
+    Ok(())
 }
 
 /// The task runs: it serves, and its deployment's starts are no longer held back.

@@ -33,8 +33,8 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) enum Step {
     /// Nothing but what has changed in the task.
     Keep,
-    /// Find the digests of its images; where that fails, it has failed to start.
-    ResolveImages,
+    /// Find its images and open its log streams; where that fails, it has failed to start.
+    Prepare,
     RegisterTargets,
     DeregisterTargets,
     DeleteInterface,
@@ -78,7 +78,7 @@ fn provisioning(task: &mut Task, around: Surroundings) -> Option<Step> {
     around.interface_ready.then(|| {
         task.connectivity_at = Some(around.now);
         task.pull_started_at = Some(around.now);
-        enter(task, TaskStatus::Pending, Step::ResolveImages)
+        enter(task, TaskStatus::Pending, Step::Prepare)
     })
 }
 

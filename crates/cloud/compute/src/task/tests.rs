@@ -295,22 +295,40 @@ fn roles_that_cannot_be_assumed_keep_a_task_from_starting() {
     assert!(made.document.reveal().contains("role/app"));
 }
 
-#[test]
-fn log_lines_go_to_prefix_container_and_task() {
-    let (mut cloud, place) = ready();
+/// Registers `web` with the awslogs driver.
+fn register_logging(cloud: &mut Cloud, create_group: &str) {
     let mut web = definition();
     let options = [
         ("awslogs-group", "/ecs/web"),
         ("awslogs-region", "us-east-1"),
         ("awslogs-stream-prefix", "app"),
-        ("awslogs-create-group", "true"),
+        ("awslogs-create-group", create_group),
     ];
     web.container_definitions[0].log_configuration = Some(ecs::LogConfiguration {
         log_driver: "awslogs".into(),
         options: Some(options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
     });
     cloud.ok::<ops::RegisterTaskDefinition>(web);
+}
+
+#[test]
+fn a_missing_log_group_keeps_a_task_from_starting() {
+    let (mut cloud, place) = ready();
+    register_logging(&mut cloud, "false");
     let task = run(&mut cloud, request(&place));
+    let failed = shown(&mut cloud, &task);
+    assert_eq!(failed.stop_code.as_deref(), Some("TaskFailedToStart"));
+    let reason = failed.stopped_reason.unwrap();
+    assert!(reason.starts_with("ResourceInitializationError: failed to validate logger args"), "{reason}");
+    assert!(reason.contains("ResourceNotFoundException"), "{reason}");
+}
+
+#[test]
+fn log_lines_go_to_prefix_container_and_task() {
+    let (mut cloud, place) = ready();
+    register_logging(&mut cloud, "true");
+    let task = run(&mut cloud, request(&place));
+    assert_eq!(cloud.state.all::<pileus_monitoring::logs::LogStream>().count(), 1);
     let routes = log_routes(&cloud.state);
     assert_eq!(routes.len(), 1);
     assert_eq!(routes[0].stream.stream, format!("app/web/{}", task.id));
