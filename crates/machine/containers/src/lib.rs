@@ -197,6 +197,10 @@ impl Containers for LinuxContainers {
         limit: usize,
     ) -> std::result::Result<(Vec<LogLine>, u64), MachineError> {
         let spool = self.host.config.scratch_dir(task).join(container).join("log");
+        if !spool.exists() {
+            // Not started yet, or removed: nothing has been written that is still there.
+            return Ok((Vec::new(), offset));
+        }
         check_name("task id", task)
             .and_then(|()| check_name("container name", container))
             .and_then(|()| spool::read(&spool, offset, limit).at("read", &spool))

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pileus_compute::{Effect, LogRoute, Report, StartFailure, TaskRef};
-use pileus_contract::{LogStreamId, TaskEvent};
+use pileus_compute::{Effect, Report, StartFailure, TaskRef};
+use pileus_contract::TaskEvent;
 use pileus_control::{Handle, Loop, Turn};
-use pileus_core::{Tags, Timestamp};
-use pileus_monitoring::logs::{LogGroup, create_group, ensure_stream};
+use pileus_core::Timestamp;
 
 use super::logs::Forwarder;
 use crate::api::Engine;
@@ -101,35 +100,12 @@ fn start(engine: &Engine, task: &TaskRef) -> Result<Report, StartFailure> {
     let state = engine.db.snapshot();
     let namespace = |interface: &str| machine.fabric.namespace(interface);
     let spec = pileus_compute::task_spec(&state, task, &namespace, credentials.as_ref())?;
-    for route in pileus_compute::log_routes(&state).iter().filter(|route| route.task == *task) {
-        open_stream(engine, route).map_err(StartFailure::Resource)?;
-    }
     for container in &spec.containers {
         let prepared = machine.containers.prepare_image(&container.image);
         prepared.map_err(|error| StartFailure::Image(error.to_string()))?;
     }
     let started = machine.containers.start(&spec);
     started.map(Report::Present).map_err(|error| StartFailure::Resource(error.to_string()))
-}
-
-/// Makes the log stream, as the log driver does before a container starts.
-fn open_stream(engine: &Engine, route: &LogRoute) -> Result<(), String> {
-    let (LogStreamId { scope, group, stream }, now) = (&route.stream, engine.clock.now());
-    engine.transact(|tx, _| {
-        let opened = tx.within(scope.clone(), |tx| {
-            if route.create_group && tx.get::<LogGroup>(group).is_none() {
-                create_group(tx, group, Tags::default(), now)?;
-            }
-            ensure_stream(tx, group, stream, now)
-        });
-        opened.map(|_| ()).map_err(|error| {
-            format!(
-                "failed to validate logger args: create stream has been retried 1 times: failed to create \
-                     Cloudwatch log stream: {}: {}",
-                error.code, error.message
-            )
-        })
-    })
 }
 
 /// Moves the last lines out of the spool, and then everything away.
