@@ -131,7 +131,10 @@ class Engine:
         return self.cli("up", directory, timeout=600, **options)
 
     def status(self, app):
-        return json.loads(self.cli("status", app, "--output", "json").stdout)
+        """The app's status; the command ends with 1 while the app is not steady."""
+        done = self.cli("status", app, "--output", "json", check=False)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
 
     def aws(self, *arguments, check=True):
         """Runs an aws CLI command; returns its JSON output."""
@@ -198,7 +201,7 @@ class Engine:
         def steady():
             status = self.status(app)
             running = [task for task in status["tasks"] if task["state"] == "RUNNING"]
-            healthy = [target for target in status["targets"] if target["state"] == "healthy"]
+            healthy = [target for target in status["targets"] if target["health"] == "healthy"]
             return len(running) == count and len(healthy) == count and len(status["targets"]) == count
         wait_for(steady, f"{count} healthy tasks", timeout)
 

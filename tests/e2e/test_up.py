@@ -71,9 +71,13 @@ def test_two_engines_with_the_same_addresses_do_not_meet(tmp_path):
     app = node_app(tmp_path / "web")
     with Engine(tmp_path / "one") as one, Engine(tmp_path / "two") as two:
         one.up(app)
+        server = app / "server.js"
+        server.write_text(server.read_text().replace('"v1"', '"v2"'))
         two.up(app)
-        hosts = [json.loads(http_get(engine.url(app))[1])["host"] for engine in (one, two)]
-        assert hosts[0] != hosts[1]
+        addresses = [{task["address"] for task in engine.tasks(app)} for engine in (one, two)]
+        assert addresses[0] == addresses[1]
+        versions = [json.loads(http_get(engine.url(app))[1])["version"] for engine in (one, two)]
+        assert versions == ["v1", "v2"]
         one.cli("down", "--all", "--yes")
         assert two.get(two.url(app))[0] == 200
 

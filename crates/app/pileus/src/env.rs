@@ -21,10 +21,10 @@ pub(crate) const DEFAULT_LOG: &str = "info";
 /// For `pileus --help`.
 pub(crate) const HELP: &str = "\
 Environment:
-  PILEUS_HOME        where the engine keeps its state
-  PILEUS_PORT        port of the AWS API on loopback (4566)
-  PILEUS_EDGE_PORT   port on loopback where load balancers are reached (80, else 8080)
-  PILEUS_TIME_SCALE  how many times faster than the wall the engine's clock runs (1)
-  PILEUS_BUILD_CACHE where image builds keep what they made (in the home)
-  PILEUS_LOG         what the engine logs: error, warn, info, debug, trace, or directives (info)
-  NO_COLOR           no colours";
+  PILEUS_HOME         where the engine keeps its state
+  PILEUS_PORT         port of the AWS API on loopback (4566)
+  PILEUS_EDGE_PORT    port on loopback where load balancers are reached (80, else 8080)
+  PILEUS_TIME_SCALE   how many times faster than the wall the engine's clock runs (1)
+  PILEUS_BUILD_CACHE  where image builds keep what they made (in the home)
+  PILEUS_LOG          what the engine logs: error, warn, info, debug, trace, or directives (info)
+  NO_COLOR            no colours";

@@ -186,6 +186,7 @@ impl Deployment<'_> {
             return Ok(Rollout::None);
         }
         self.check_every(balancer, ROLLOUT_CHECK_INTERVAL).await?;
+        let mut seen = found.as_ref().map(event_ids).unwrap_or_default();
         let outcome = match found {
             Some(_) if right => Outcome::Unchanged,
             Some(service) => {
@@ -200,7 +201,7 @@ impl Deployment<'_> {
             }
         };
         self.resource("service", &self.manifest.name.clone(), outcome, started);
-        let watched = self.watch(cluster, definition).await;
+        let watched = self.watch(cluster, definition, &mut seen).await;
         self.check_every(balancer, self.manifest.health.interval).await?;
         watched.map(|()| Rollout::Done)
     }
@@ -288,12 +289,17 @@ impl Deployment<'_> {
     }
 
     /// Follows the rollout of `definition`, reporting the service's events, until it is steady or has failed.
-    async fn watch(&mut self, cluster: &str, definition: &str) -> Result<(), DeployError> {
+    /// `seen` are the ids of events from before it, which are no news.
+    async fn watch(
+        &mut self,
+        cluster: &str,
+        definition: &str,
+        seen: &mut Vec<String>,
+    ) -> Result<(), DeployError> {
         let started = Instant::now();
-        let mut seen: Option<Vec<String>> = None;
         loop {
             let service = given(self.describe(cluster).await?, &self.manifest.name, "services")?;
-            self.report_events(&service, &mut seen);
+            self.report_events(&service, seen);
             if let Some(reason) = failure(&service, definition) {
                 let tasks = self.stopped_tasks(cluster).await?;
                 return Err(DeployError::Failed { reason, tasks });
@@ -313,18 +319,14 @@ impl Deployment<'_> {
         }
     }
 
-    /// Events that came since the last look; those from before this rollout are not news.
-    fn report_events(&mut self, service: &Service, seen: &mut Option<Vec<String>>) {
-        let events: Vec<_> = service.events.iter().flatten().collect();
-        let ids = || events.iter().filter_map(|event| event.id.clone()).collect::<Vec<_>>();
-        if let Some(known) = seen {
-            for event in events.iter().rev() {
-                if event.id.as_ref().is_some_and(|id| !known.contains(id)) {
-                    (self.report)(super::Event::Service(event.message.clone().unwrap_or_default()));
-                }
+    /// Events that came since the last look.
+    fn report_events(&mut self, service: &Service, seen: &mut Vec<String>) {
+        for event in service.events.iter().flatten().rev() {
+            if event.id.as_ref().is_some_and(|id| !seen.contains(id)) {
+                (self.report)(super::Event::Service(event.message.clone().unwrap_or_default()));
             }
         }
-        *seen = Some(ids());
+        *seen = event_ids(service);
     }
 
     /// Why the latest tasks stopped, a line each, the same reason once.
@@ -354,6 +356,10 @@ impl Deployment<'_> {
     fn ecs_tags(&self) -> Option<Vec<Tag>> {
         Some(vec![Tag { key: Some(APP_TAG.into()), value: Some(self.manifest.name.clone()) }])
     }
+}
+
+fn event_ids(service: &Service) -> Vec<String> {
+    service.events.iter().flatten().filter_map(|event| event.id.clone()).collect()
 }
 
 /// Why the rollout of `definition` has failed, if it has.
