@@ -46,7 +46,7 @@ impl Connection<'_> {
         scratch.answer.clear();
         Answer { keep_alive, ..answer.clone() }.write(&mut scratch.answer, now());
         self.idle.touch();
-        let write = write_both(&mut self.writer, &scratch.answer, &[], |_| self.idle.touch());
+        let write = write_both(&mut self.writer, &scratch.answer, &[], || self.idle.touch());
         let written = self.idle.limit(write).await;
         self.row(&self.worker.view()).add(Metric::ProcessedBytes, scratch.answer.len() as u64);
         match (written, keep_alive, rest) {

@@ -21,6 +21,9 @@ use crate::worker::scratch::Scratch;
 
 /// Bodies that are surely longer are moved in larger pieces.
 const LARGE: usize = 64 * 1024;
+/// The first part of a body that is not longer is copied behind the head: one plain write costs less than a
+/// vectored one.
+const SMALL: usize = 4 * 1024;
 
 pub(super) struct Exchange<'a> {
     pub(super) idle: &'a Idle,
@@ -39,8 +42,8 @@ pub(super) struct State {
     sent_at: Cell<Option<Instant>>,
     /// The balancer waits for the client's next bytes, not for the target to take them.
     starving: Cell<bool>,
-    /// A byte of the response has come.
-    heard: Cell<bool>,
+    /// When the last part of a response's head came.
+    heard_at: Cell<Option<Instant>>,
     /// A byte of the final response has gone to the client.
     responding: Cell<bool>,
     pub(super) bytes: Cell<u64>,
@@ -83,7 +86,6 @@ impl Exchange<'_> {
         let mut upload = pin!(self.upload(reader, &mut to_target, input, request));
         let mut download = pin!(self.download(&mut from_target, writer, output, response, answer, *to_head));
         let mut uploading = true;
-        self.idle.touch();
         poll_fn(|cx| {
             if uploading && let Poll::Ready(stop) = upload.as_mut().poll(cx) {
                 uploading = false;
@@ -145,7 +147,9 @@ impl Exchange<'_> {
             }
         }
         self.state.sent.set(true);
-        self.state.sent_at.set(Some(Instant::now()));
+        let now = Instant::now();
+        self.idle.touched(now);
+        self.state.sent_at.set(Some(now));
         if input.is_empty() {
             client_gone(reader).await;
             return Stop::ClientGone;
@@ -159,11 +163,8 @@ impl Exchange<'_> {
         first: &[u8],
         second: &[u8],
     ) -> std::io::Result<()> {
-        write_both(to, first, second, |count| {
-            self.idle.touch();
-            self.state.bytes.set(self.state.bytes.get() + count as u64);
-        })
-        .await
+        self.state.bytes.set(self.state.bytes.get() + (first.len() + second.len()) as u64);
+        write_both(to, first, second, || self.idle.touch()).await
     }
 
     async fn download(
@@ -217,18 +218,20 @@ impl Exchange<'_> {
                 }
             }
             match read(target, output, 2 * MAX_RESPONSE_HEAD).await {
-                Ok(1..) => self.state.heard.set(true),
-                _ if self.state.heard.get() => return Err(Ended::Failed(502)),
+                Ok(1..) => {}
+                _ if self.state.heard_at.get().is_some() => return Err(Ended::Failed(502)),
                 _ => return Err(Ended::Stale),
             }
-            self.idle.touch();
+            let now = Instant::now();
+            self.idle.touched(now);
+            self.state.heard_at.set(Some(now));
         }
     }
 
     fn count(&self, status: u16) {
         self.group_row.target_status(status);
-        if let Some(sent) = self.state.sent_at.get() {
-            self.group_row.response_time(sent.elapsed().as_micros() as u64);
+        if let (Some(sent), Some(heard)) = (self.state.sent_at.get(), self.state.heard_at.get()) {
+            self.group_row.response_time(heard.saturating_duration_since(sent).as_micros() as u64);
         }
     }
 
@@ -278,7 +281,7 @@ impl Exchange<'_> {
                 Ok(_) if head.body == BodyKind::UntilClose => break,
                 _ => return Ended::Lost,
             }
-            if let Err(ended) = self.relay_filled(client, output, &mut body, &[], unchunk).await {
+            if let Err(ended) = self.relay_filled(client, output, &mut body, &mut Vec::new(), unchunk).await {
                 return ended;
             }
         }
@@ -298,22 +301,27 @@ impl Exchange<'_> {
         client: &mut WriteHalf<'_>,
         output: &mut Buffer,
         body: &mut BodyReader,
-        head: &[u8],
+        head: &mut Vec<u8>,
         unchunk: bool,
     ) -> Result<(), Ended> {
-        let mut head = head;
         if unchunk {
             while !output.is_empty() && !body.done() {
                 let piece = body.next(output.filled()).map_err(|_| Ended::Lost)?;
-                let data = if piece.data { &output.filled()[..piece.len] } else { &[] };
-                self.write(client, head, data).await.map_err(|_| Ended::Lost)?;
-                head = &[];
+                if piece.data {
+                    self.write(client, head, &output.filled()[..piece.len]).await.map_err(|_| Ended::Lost)?;
+                    head.clear();
+                }
                 output.consume(piece.len);
             }
             return self.write(client, head, &[]).await.map_err(|_| Ended::Lost);
         }
         let taken = body.take(output.filled()).map_err(|_| Ended::Lost)?;
-        self.write(client, head, &output.filled()[..taken]).await.map_err(|_| Ended::Lost)?;
+        let mut rest = &output.filled()[..taken];
+        if !head.is_empty() && taken <= SMALL {
+            head.extend_from_slice(rest);
+            rest = &[];
+        }
+        self.write(client, head, rest).await.map_err(|_| Ended::Lost)?;
         output.consume(taken);
         Ok(())
     }

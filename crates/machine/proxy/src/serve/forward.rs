@@ -6,7 +6,6 @@
 //! twice. Any other request gets 502, as from an ALB.
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::exchange::{Ended, Exchange};
 use super::route::Way;
@@ -24,13 +23,12 @@ use pileus_contract::proxy::LoadBalancerAttributes;
 impl Connection<'_> {
     /// Writes the head for the target.
     pub(super) fn write_request(&self, scratch: &mut Scratch, attributes: &LoadBalancerAttributes) {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let hop = Hop {
             client: &self.peer.text,
             client_port: self.peer.port,
             listener_port: self.slot.door().listener_port(),
             attributes,
-            epoch_secs: since.as_secs(),
+            epoch_secs: self.worker.epoch_secs(self.now),
         };
         scratch.request.clear();
         let mut random = self.worker.random.borrow_mut();
@@ -86,7 +84,10 @@ impl Connection<'_> {
             return Ok((stream, true));
         }
         match connect(&way.node, way.target.address, CONNECT_TIMEOUT).await {
-            Ok(stream) => Ok((stream, false)),
+            Ok(stream) => {
+                self.idle.touch();
+                Ok((stream, false))
+            }
             Err(error) => {
                 way.group_row.add(Metric::TargetConnectionErrorCount, 1);
                 tracing::debug!(target = %way.target.address, ?error, "no connection to the target");
@@ -101,7 +102,7 @@ impl Connection<'_> {
         let current =
             self.place.as_ref().is_some_and(|place| place.generation == self.worker.generation.get());
         if current || self.worker.view().reaches(&key) {
-            self.worker.pool.put(key, stream, Instant::now());
+            self.worker.pool.put(key, stream, self.now);
         }
     }
 

@@ -31,26 +31,35 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     Ok(count)
 }
 
-/// Writes both parts, in one system call where the socket takes them.
+/// Writes both parts, in one system call where the socket takes them. `stalled` is called whenever the socket took
+/// only a part.
 pub(crate) async fn write_both<W: AsyncWrite + Unpin>(
     writer: &mut W,
     mut first: &[u8],
     mut second: &[u8],
-    mut progress: impl FnMut(usize),
+    mut stalled: impl FnMut(),
 ) -> io::Result<()> {
-    while !(first.is_empty() && second.is_empty()) {
-        let parts = [IoSlice::new(first), IoSlice::new(second)];
-        let parts = if first.is_empty() { &parts[1..] } else { &parts[..] };
-        let count = poll_fn(|cx| Pin::new(&mut *writer).poll_write_vectored(cx, parts)).await?;
+    loop {
+        let count = match (first.is_empty(), second.is_empty()) {
+            (true, true) => return Ok(()),
+            (false, true) => poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, first)).await?,
+            (true, false) => poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, second)).await?,
+            (false, false) => {
+                let parts = [IoSlice::new(first), IoSlice::new(second)];
+                poll_fn(|cx| Pin::new(&mut *writer).poll_write_vectored(cx, &parts)).await?
+            }
+        };
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        progress(count);
+        if count == first.len() + second.len() {
+            return Ok(());
+        }
+        stalled();
         let of_first = count.min(first.len());
         first = &first[of_first..];
         second = &second[count - of_first..];
     }
-    Ok(())
 }
 
 /// A deadline that moves with every sign of life. Moving it costs nothing: the timer is set again only when it

@@ -42,6 +42,8 @@ struct Connection<'s> {
     peer: Peer,
     idle: Idle,
     opened: Instant,
+    /// When the request at hand began.
+    now: Instant,
     /// Where the connection is counted, and the node it came to, once that is known.
     place: Option<Place>,
 }
@@ -79,6 +81,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, slot: Slot, w
         return;
     }
     let (reader, writer) = stream.split();
+    let now = Instant::now();
     let mut connection = Connection {
         reader,
         writer,
@@ -86,7 +89,8 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, slot: Slot, w
         slot,
         peer: Peer::new(peer),
         idle: Idle::new(DEFAULT_IDLE_TIMEOUT),
-        opened: Instant::now(),
+        opened: now,
+        now,
         place: None,
     };
     match connection.run().await {
@@ -134,7 +138,6 @@ impl Connection<'_> {
 
     /// Waits for the first byte of a request. `false`: there will be none.
     async fn wait(&mut self, first: bool) -> bool {
-        self.idle.touch();
         let arrived = poll_fn(|cx| {
             self.slot.register(cx.waker());
             if self.slot.closing() {
@@ -156,7 +159,8 @@ impl Connection<'_> {
     }
 
     async fn request(&mut self, scratch: &mut Scratch) -> Next {
-        self.idle.touch();
+        self.now = Instant::now();
+        self.idle.touched(self.now);
         match self.read_head(scratch).await {
             Head::Complete => {}
             Head::Gone => return Next::Close,

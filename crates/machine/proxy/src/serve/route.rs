@@ -145,7 +145,7 @@ impl Connection<'_> {
         scratch.head.keep_alive
             && !scratch.head.ambiguous
             && !self.slot.closing()
-            && self.opened.elapsed() < attributes.client_keep_alive
+            && self.now.duration_since(self.opened) < attributes.client_keep_alive
     }
 
     fn redirect_facts<'a>(&self, scratch: &'a Scratch) -> RedirectFacts<'a> {

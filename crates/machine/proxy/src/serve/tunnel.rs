@@ -53,7 +53,7 @@ async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     bytes: &mut u64,
 ) -> bool {
     loop {
-        if write_both(to, buffer.filled(), &[], |_| idle.touch()).await.is_err() {
+        if write_both(to, buffer.filled(), &[], || idle.touch()).await.is_err() {
             return false;
         }
         *bytes += buffer.len() as u64;

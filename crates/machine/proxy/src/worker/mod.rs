@@ -80,21 +80,19 @@ pub(crate) struct Worker {
     /// Grows with each configuration.
     pub(crate) generation: Cell<u64>,
     max_connections: usize,
+    /// The wall clock at a moment of the last second: cheaper than to ask for each request.
+    clock: Cell<(Instant, Duration)>,
 }
 
 /// Starts worker `index` on its own thread.
 pub(crate) fn start(index: usize, max_connections: usize, hub: Arc<Hub>) -> io::Result<Handle> {
     let (orders, inbox) = unbounded_channel();
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    drop(runtime?);
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            // Look at the network only when nothing is left to do: fewer epoll_wait calls for each request.
-            .event_interval(61)
-            .build_local(LocalOptions::default())
-            .expect("built a moment ago");
-        runtime.block_on(run(Rc::new(Worker::new(index, max_connections)), inbox, hub));
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime.block_on(run(Rc::new(Worker::new(index, max_connections)), inbox, hub)),
+            // The first configuration finds that nobody is there, and says so.
+            Err(error) => tracing::error!(%error, index, "a worker's runtime does not start"),
+        }
     })?;
     Ok(Handle { orders })
 }
@@ -110,7 +108,9 @@ async fn run(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Apply>, hub: Arc<H
                 None => return,
             },
             _ = tick.tick() => {
-                worker.pool.sweep(Instant::now());
+                let now = Instant::now();
+                worker.clock.set((now, since_epoch()));
+                worker.pool.sweep(now);
                 hub.stats(worker.index, worker.book.take());
             }
         }
@@ -129,7 +129,14 @@ impl Worker {
             scratch: RefCell::default(),
             generation: Cell::new(0),
             max_connections,
+            clock: Cell::new((Instant::now(), since_epoch())),
         }
+    }
+
+    /// Seconds since the epoch at `now`.
+    pub(crate) fn epoch_secs(&self, now: Instant) -> u64 {
+        let (then, wall) = self.clock.get();
+        (wall + now.saturating_duration_since(then)).as_secs()
     }
 
     pub(crate) fn view(&self) -> Rc<View> {
@@ -171,6 +178,10 @@ impl Worker {
             kept.push(scratch);
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn accept(worker: Rc<Worker>, door: Door, listener: tokio::net::TcpListener) {
