@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pileus_delivery::manifest::{FILE_NAME, Manifest};
+use pileus_delivery::manifest::{FILE_NAME, Manifest, ManifestError};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -12,8 +12,16 @@ pub(crate) struct App {
     pub(crate) manifest: Manifest,
     /// What follows the command to mean this app: nothing in its own directory.
     pub(crate) argument: String,
+    origin: Origin,
+}
+
+/// How it came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Directory,
     /// The directory says nothing about being an app: it may be the wrong one.
-    guessed: bool,
+    Guess,
+    Name,
 }
 
 impl App {
@@ -25,15 +33,22 @@ impl App {
         let manifest = Manifest::load(dir)?;
         let argument = if dir == Path::new(".") { String::new() } else { format!(" {}", dir.display()) };
         let guessed = !dir.join(FILE_NAME).exists() && !dir.join("package.json").exists();
-        Ok(Self { manifest, argument, guessed })
+        let origin = if guessed { Origin::Guess } else { Origin::Directory };
+        Ok(Self { manifest, argument, origin })
     }
 
     pub(crate) fn of(arguments: &cli::App) -> Result<Self, Failure> {
         let Some(name) = &arguments.name else { return Self::in_directory(&arguments.dir) };
         // Through the parser, so that a name that cannot be is refused as everywhere.
         let text = format!("name = {}", serde_json::to_string(name)?);
-        let manifest = Manifest::parse(&text, "--app", name)?;
-        Ok(Self { manifest, argument: format!(" --app {name}"), guessed: false })
+        let manifest = Manifest::parse(&text, "--app", name).map_err(|error| match error {
+            ManifestError::Invalid(diagnostic) => {
+                let failure = Failure::new(format!("--app: {}", diagnostic.message));
+                diagnostic.hint.into_iter().fold(failure, Failure::hint)
+            }
+            error => error.into(),
+        })?;
+        Ok(Self { manifest, argument: format!(" --app {name}"), origin: Origin::Name })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -42,10 +57,13 @@ impl App {
 
     pub(crate) fn not_deployed(&self) -> Failure {
         let failure = Failure::absent(format!("the app {} is not deployed", self.name()));
-        if self.guessed {
-            return failure.hint("this directory holds no app; give its directory, or its name with --app");
-        }
-        failure.hint(format!("`pileus up{}` deploys it", self.argument))
+        failure.hint(match self.origin {
+            Origin::Directory => format!("`pileus up{}` deploys it", self.argument),
+            Origin::Guess => {
+                "this directory holds no app; give its directory, or its name with --app".to_owned()
+            }
+            Origin::Name => "`pileus up` in its directory deploys it".to_owned(),
+        })
     }
 }
 
@@ -67,7 +85,7 @@ mod tests {
         let app = App::in_directory(dir.path()).unwrap();
         assert_eq!(app.name(), "mashroom");
         assert_eq!(app.argument, format!(" {}", dir.path().display()));
-        assert!(!app.guessed);
+        assert_eq!(app.origin, Origin::Directory);
         assert!(App::in_directory(&dir.path().join("none")).is_err());
     }
 }

@@ -49,12 +49,11 @@ pub(crate) enum Command {
     Doctor(Doctor),
 }
 
+/// For a person, or for a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For a person
     #[default]
     Text,
-    /// For a program
     Json,
 }
 

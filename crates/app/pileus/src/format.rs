@@ -65,6 +65,15 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
+/// A message of AWS's in fewer columns: each ARN without what all ARNs here have in common.
+pub(crate) fn brief(message: &str) -> String {
+    let word = |word: &str| match word.find("arn:") {
+        Some(at) => format!("{}{}", &word[..at], word[at..].splitn(6, ':').last().unwrap_or_default()),
+        None => word.to_owned(),
+    };
+    printable(&message.split(' ').map(word).collect::<Vec<_>>().join(" "))
+}
+
 /// A cell of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
@@ -163,5 +172,12 @@ mod tests {
         assert_eq!(printable("a\x1b[2Jb\n\tc"), "a\u{fffd}[2Jb\u{fffd}\tc");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn arns_are_cut_to_what_tells_them_apart() {
+        let message = "registered 1 targets in (target-group arn:aws:elasticloadbalancing:us-east-1:0:targetgroup/a/7f)";
+        assert_eq!(brief(message), "registered 1 targets in (target-group targetgroup/a/7f)");
+        assert_eq!(brief("no arn here"), "no arn here");
     }
 }

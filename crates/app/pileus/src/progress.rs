@@ -85,7 +85,7 @@ impl<'a> Watch<'a> {
             }
             News::Deploy(Event::Waiting(what)) => self.wait_for(what),
             News::Deploy(Event::Service(message)) => {
-                let message = format::printable(&message);
+                let message = format::brief(&message);
                 self.printer.say(format!("  {:<9} {message}", "event".blue()));
             }
         }
@@ -147,7 +147,7 @@ fn resource(kind: &str, name: &str, outcome: Outcome, took: Duration) -> String 
 
 fn line(label: &str, style: Style, kind: &str, name: &str, took: Duration) -> String {
     let took = format::duration(took);
-    let text = format!("{kind:<17} {:<46}", format::printable(name));
+    let text = format!("{kind:<17} {:<54}", format::printable(name));
     if label == "unchanged" || label == "cached" || label == "skipped" {
         return format!("  {}", format!("{label:<9} {text} {took:>6}").style(style));
     }

@@ -9,6 +9,7 @@ mod network;
 mod push;
 mod remove;
 mod roles;
+mod rollout;
 mod service;
 
 use std::time::{Duration, Instant};
@@ -96,7 +97,7 @@ impl Deployment<'_> {
         let network = self.network().await?;
         let balancer = self.balancer(&network).await?;
         let cluster = self.cluster().await?;
-        let definition = self.task_definition(&image_uri, &roles, &log_group).await?;
+        let definition = self.task_definition(&cluster, &image_uri, &roles, &log_group).await?;
         self.wait_for_network(&network, &balancer).await?;
         let rollout = self.service(&cluster, &definition, &network, &balancer).await?;
         Ok(Deployed { dns_name: balancer.dns_name, cluster, service: self.manifest.name.clone(), rollout })

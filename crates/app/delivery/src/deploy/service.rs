@@ -1,14 +1,13 @@
-//! The log group, the cluster, the task definition and the service; and watching a rollout to its end.
+//! The log group, the cluster, the task definition and the service.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pileus_aws::ecs::{
     AwsVpcConfiguration, ClusterSetting, ContainerDefinition, CreateClusterRequest, CreateServiceRequest,
     DeploymentCircuitBreaker, DeploymentConfiguration, DescribeClustersRequest, DescribeServicesRequest,
-    DescribeTaskDefinitionRequest, DescribeTasksRequest, KeyValuePair, ListTasksRequest, LoadBalancer,
-    LogConfiguration, NetworkConfiguration, PortMapping, RegisterTaskDefinitionRequest, Service, Tag,
-    UpdateServiceRequest, ops,
+    DescribeTaskDefinitionRequest, KeyValuePair, LoadBalancer, LogConfiguration, NetworkConfiguration,
+    PortMapping, RegisterTaskDefinitionRequest, Service, Tag, TaskDefinition, UpdateServiceRequest, ops,
 };
 use pileus_aws::logs::{
     CreateLogGroupRequest, DescribeLogGroupsRequest, PutRetentionPolicyRequest, ops as logs_ops,
@@ -17,16 +16,14 @@ use pileus_aws::logs::{
 use super::balancing::Balancer;
 use super::network::Network;
 use super::roles::Roles;
-use super::{APP_TAG, DeployError, Deployment, Outcome, POLL, absent, given};
-use crate::status::{is_settled, stop_reason};
+use super::rollout::{event_ids, has_failed};
+use super::{APP_TAG, DeployError, Deployment, Outcome, absent, given};
+use crate::status::is_settled;
 
 /// Health checks come this often (in seconds) while a new version is rolled out: the shortest interval of an ALB.
 const ROLLOUT_CHECK_INTERVAL: u32 = 5;
 /// How long a new task may fail its checks while it starts, in seconds.
 const GRACE_SECONDS: i64 = 30;
-/// After this a rollout is given up watching; ECS itself goes on.
-const ROLLOUT_TIME: Duration = Duration::from_secs(30 * 60);
-
 /// What became of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollout {
@@ -85,36 +82,30 @@ impl Deployment<'_> {
         Ok(name)
     }
 
-    /// The revision for this image and configuration: the newest one if it is the same, else a new one.
+    /// The revision for this image and configuration: the one that the service has, or the newest one, if it is the
+    /// same; else a new one.
     pub(super) async fn task_definition(
         &mut self,
+        cluster: &str,
         image: &str,
         roles: &Roles,
         log_group: &str,
     ) -> Result<String, DeployError> {
         let (started, family) = (Instant::now(), self.manifest.name.clone());
         let wanted = self.definition(image, roles, log_group);
-        let request = DescribeTaskDefinitionRequest { task_definition: family.clone(), ..Default::default() };
-        let newest = absent(
-            self.client.call::<ops::DescribeTaskDefinition>(request).await,
-            &["ClientException", "InvalidParameterException"],
-        )?;
-        if let Some(newest) = newest.and_then(|newest| newest.task_definition) {
-            let container = newest.container_definitions.iter().flatten().next();
-            let same = container.is_some_and(|known| equivalent(known, &wanted.container_definitions[0]))
-                && newest.cpu == wanted.cpu
-                && newest.memory == wanted.memory
-                && newest.execution_role_arn == wanted.execution_role_arn
-                && newest.task_role_arn == wanted.task_role_arn;
-            if same {
-                let revision = newest.revision.unwrap_or_default();
-                self.resource(
-                    "task definition",
-                    &format!("{family}:{revision}"),
-                    Outcome::Unchanged,
-                    started,
-                );
-                return given(newest.task_definition_arn, &family, "taskDefinitionArn");
+        let in_use = self.active_service(cluster).await?.and_then(|service| service.task_definition);
+        for candidate in in_use.into_iter().chain([family.clone()]) {
+            let request = DescribeTaskDefinitionRequest { task_definition: candidate, ..Default::default() };
+            let found = absent(
+                self.client.call::<ops::DescribeTaskDefinition>(request).await,
+                &["ClientException", "InvalidParameterException"],
+            )?;
+            let found = found.and_then(|found| found.task_definition);
+            if let Some(found) = found.filter(|found| is_same(found, &wanted)) {
+                let revision = found.revision.unwrap_or_default();
+                let name = format!("{family}:{revision}");
+                self.resource("task definition", &name, Outcome::Unchanged, started);
+                return given(found.task_definition_arn, &family, "taskDefinitionArn");
             }
         }
         let registered = self.client.call::<ops::RegisterTaskDefinition>(wanted).await?.task_definition;
@@ -176,8 +167,7 @@ impl Deployment<'_> {
         balancer: &Balancer,
     ) -> Result<Rollout, DeployError> {
         let started = Instant::now();
-        let found =
-            self.describe(cluster).await?.filter(|service| service.status.as_deref() == Some("ACTIVE"));
+        let found = self.active_service(cluster).await?;
         let right = found.as_ref().is_some_and(|service| self.is_right(service, definition));
         let settled = right && found.as_ref().is_some_and(is_settled);
         if settled {
@@ -186,9 +176,9 @@ impl Deployment<'_> {
             return Ok(Rollout::None);
         }
         self.check_every(balancer, ROLLOUT_CHECK_INTERVAL).await?;
-        let mut seen = found.as_ref().map(event_ids).unwrap_or_default();
+        let before = found.as_ref().map(event_ids).unwrap_or_default();
         let outcome = match found {
-            Some(_) if right => Outcome::Unchanged,
+            Some(service) if right && !has_failed(&service, definition) => Outcome::Unchanged,
             Some(service) => {
                 let update = self.update(cluster, definition, &service);
                 self.client.call::<ops::UpdateService>(update).await?;
@@ -201,7 +191,7 @@ impl Deployment<'_> {
             }
         };
         self.resource("service", &self.manifest.name.clone(), outcome, started);
-        let watched = self.watch(cluster, definition, &mut seen).await;
+        let watched = self.watch(cluster, definition, &before).await;
         self.check_every(balancer, self.manifest.health.interval).await?;
         watched.map(|()| Rollout::Done)
     }
@@ -274,11 +264,18 @@ impl Deployment<'_> {
             task_definition: Some(definition.to_owned()),
             desired_count: Some(self.desired(service)),
             deployment_configuration: Some(self.configuration()),
+            // What has failed as it is is tried anew, for its cause may lie elsewhere.
+            force_new_deployment: has_failed(service, definition).then_some(true),
             ..Default::default()
         }
     }
 
-    async fn describe(&mut self, cluster: &str) -> Result<Option<Service>, DeployError> {
+    async fn active_service(&mut self, cluster: &str) -> Result<Option<Service>, DeployError> {
+        let service = self.describe(cluster).await?;
+        Ok(service.filter(|service| service.status.as_deref() == Some("ACTIVE")))
+    }
+
+    pub(super) async fn describe(&mut self, cluster: &str) -> Result<Option<Service>, DeployError> {
         let request = DescribeServicesRequest {
             cluster: Some(cluster.to_owned()),
             services: vec![self.manifest.name.clone()],
@@ -288,92 +285,20 @@ impl Deployment<'_> {
         Ok(found.and_then(|services| services.into_iter().next()))
     }
 
-    /// Follows the rollout of `definition`, reporting the service's events, until it is steady or has failed.
-    /// `seen` are the ids of events from before it, which are no news.
-    async fn watch(
-        &mut self,
-        cluster: &str,
-        definition: &str,
-        seen: &mut Vec<String>,
-    ) -> Result<(), DeployError> {
-        let started = Instant::now();
-        loop {
-            let service = given(self.describe(cluster).await?, &self.manifest.name, "services")?;
-            self.report_events(&service, seen);
-            if let Some(reason) = failure(&service, definition) {
-                let tasks = self.stopped_tasks(cluster).await?;
-                return Err(DeployError::Failed { reason, tasks });
-            }
-            if is_settled(&service) {
-                return Ok(());
-            }
-            if started.elapsed() > ROLLOUT_TIME {
-                return Err(DeployError::Slow { what: "the new version".into(), after: ROLLOUT_TIME });
-            }
-            let primary = service.deployments.iter().flatten().next();
-            let counts = primary
-                .map(|primary| (primary.running_count.unwrap_or(0), primary.desired_count.unwrap_or(0)));
-            let (running, desired) = counts.unwrap_or_default();
-            self.waiting(format!("rollout: {running} of {desired} new tasks are running"));
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// Events that came since the last look.
-    fn report_events(&mut self, service: &Service, seen: &mut Vec<String>) {
-        for event in service.events.iter().flatten().rev() {
-            if event.id.as_ref().is_some_and(|id| !seen.contains(id)) {
-                (self.report)(super::Event::Service(event.message.clone().unwrap_or_default()));
-            }
-        }
-        *seen = event_ids(service);
-    }
-
-    /// Why the latest tasks stopped, a line each, the same reason once.
-    async fn stopped_tasks(&mut self, cluster: &str) -> Result<Vec<String>, DeployError> {
-        let request = ListTasksRequest {
-            cluster: Some(cluster.to_owned()),
-            service_name: Some(self.manifest.name.clone()),
-            desired_status: Some("STOPPED".into()),
-            ..Default::default()
-        };
-        let arns = self.client.call::<ops::ListTasks>(request).await?.task_arns.unwrap_or_default();
-        if arns.is_empty() {
-            return Ok(Vec::new());
-        }
-        let tasks = arns.into_iter().take(100).collect();
-        let request = DescribeTasksRequest { cluster: Some(cluster.to_owned()), tasks, ..Default::default() };
-        let tasks = self.client.call::<ops::DescribeTasks>(request).await?.tasks.unwrap_or_default();
-        let mut reasons = Vec::new();
-        for reason in tasks.iter().map(stop_reason) {
-            if !reason.is_empty() && !reasons.contains(&reason) {
-                reasons.push(reason);
-            }
-        }
-        Ok(reasons)
-    }
-
     fn ecs_tags(&self) -> Option<Vec<Tag>> {
         Some(vec![Tag { key: Some(APP_TAG.into()), value: Some(self.manifest.name.clone()) }])
     }
 }
 
-fn event_ids(service: &Service) -> Vec<String> {
-    service.events.iter().flatten().filter_map(|event| event.id.clone()).collect()
-}
-
-/// Why the rollout of `definition` has failed, if it has.
-fn failure(service: &Service, definition: &str) -> Option<String> {
-    let deployments = || service.deployments.iter().flatten();
-    let ours = deployments().find(|deployment| deployment.task_definition.as_deref() == Some(definition));
-    match ours {
-        Some(ours) if ours.rollout_state.as_deref() == Some("FAILED") => {
-            Some(ours.rollout_state_reason.clone().unwrap_or_else(|| "ECS gives no reason.".into()))
-        }
-        Some(_) => None,
-        // It has been rolled back, and its tasks are gone.
-        None => deployments().next().and_then(|primary| primary.rollout_state_reason.clone()),
-    }
+/// Whether a registered definition is the wanted one, and in use.
+fn is_same(known: &TaskDefinition, wanted: &RegisterTaskDefinitionRequest) -> bool {
+    let container = known.container_definitions.iter().flatten().next();
+    known.status.as_deref() == Some("ACTIVE")
+        && container.is_some_and(|known| equivalent(known, &wanted.container_definitions[0]))
+        && known.cpu == wanted.cpu
+        && known.memory == wanted.memory
+        && known.execution_role_arn == wanted.execution_role_arn
+        && known.task_role_arn == wanted.task_role_arn
 }
 
 /// Whether two definitions of the container come to the same, AWS's defaults aside.

@@ -7,6 +7,7 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pileus_aws::ecs::{Deployment, Service, Task};
@@ -259,11 +260,15 @@ fn warnings(
             matches!(task.stop_code.as_deref(), Some("EssentialContainerExited" | "TaskFailedToStart"));
         itself && task.stopped_at.is_some_and(|at| now.since(at) < NEWS)
     });
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for task in failed {
         let id = short(task.task_arn.as_ref());
-        let id = id.get(..8).unwrap_or(&id).to_owned();
-        warnings.push(format!("Task {id} stopped: {}", stop_reason(task)));
+        reasons.entry(stop_reason(task)).or_default().push(id.get(..8).unwrap_or(&id).to_owned());
     }
+    warnings.extend(reasons.into_iter().map(|(reason, tasks)| match &tasks[..] {
+        [task] => format!("Task {task} stopped: {reason}"),
+        tasks => format!("{} tasks stopped lately ({}): {reason}", tasks.len(), tasks.join(", ")),
+    }));
     warnings
 }
 

@@ -128,8 +128,9 @@ fn targets(view: &View) -> Vec<String> {
 
 fn events(view: &View) -> Vec<String> {
     let time = |at: Option<Timestamp>| at.map(|at| at.format("%H:%M:%S")).unwrap_or_default();
-    let row =
-        |event: &EventView| [Cell::styled(time(event.at), Style::new().dimmed()), Cell::from(&event.message)];
+    let row = |event: &EventView| {
+        [Cell::styled(time(event.at), Style::new().dimmed()), Cell::from(format::brief(&event.message))]
+    };
     table(&view.events.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -186,6 +187,23 @@ mod tests {
         let now = Timestamp::from_secs(1_795_377_600);
         let text = lines(&view(now), now).join("\n");
         let plain = anstream::adapter::strip_str(&text).to_string();
-        expect![[""]].assert_eq(&plain);
+        expect![[r#"
+            app  http://app-1.us-east-1.elb.localhost:8080
+
+            service  not steady: 2 desired, 1 running, 1 pending, app:3
+
+            tasks
+              ID        AZ          ADDRESS    STATE    SINCE  CPU   MEMORY  VERSION
+              01234567  us-east-1a  10.0.10.5  RUNNING  3m     1.3%  -       app:3
+
+            targets
+              10.0.10.5:3000  us-east-1a  unhealthy  Target.Timeout: Request timed out
+
+            events
+              19:56:55  (service app) has started 2 tasks.
+
+            warnings
+              ! No target is healthy."#]]
+        .assert_eq(&plain);
     }
 }

@@ -135,7 +135,7 @@ fn explain(error: DeployError, app: &App) -> Failure {
     match error {
         DeployError::Failed { reason, tasks } => {
             let mut failure = Failure::new(format!("the deployment failed: {reason}"));
-            failure.causes.extend(tasks.iter().map(|task| format::printable(task)));
+            failure.causes.extend(tasks.iter().map(|task| format::brief(task)));
             failure
                 .hint(format!("what the tasks wrote: `pileus logs{argument}`"))
                 .hint(format!("what runs now: `pileus status{argument}`"))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use owo_colors::OwoColorize as _;
+use owo_colors::{OwoColorize as _, Style};
 use pileus_delivery::deploy::{Deployed, Outcome, Rollout};
 use pileus_delivery::image::BuiltImage;
 use pileus_delivery::status::url;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::format;
+use crate::format::{self, Cell, table};
 use crate::link::Link;
 use crate::printer::Printer;
 use crate::progress::Done;
@@ -103,13 +103,17 @@ impl Summary<'_> {
     fn say_what_next(&self, url: &str, printer: &mut Printer) {
         let (name, argument, endpoint) = (self.app.name(), &self.app.argument, self.link.endpoint());
         printer.say("\nWhat to try next:");
-        for (command, purpose) in [
+        let commands = [
             (format!("curl {url}"), "ask the app"),
             (format!("pileus status{argument}"), "see its tasks, targets and events"),
             (format!("pileus logs{argument} -f"), "follow what it writes"),
             (format!("pileus up{argument}"), "deploy again, after a change of the code"),
-        ] {
-            printer.say(format!("  {command:<42} {}", format!("# {purpose}").dimmed()));
+        ];
+        let rows = commands.map(|(command, purpose)| {
+            [Cell::from(command), Cell::styled(format!("# {purpose}"), Style::new().dimmed())]
+        });
+        for line in table(&rows) {
+            printer.say(line);
         }
         let region = &self.app.manifest.region;
         printer.say(format!(
