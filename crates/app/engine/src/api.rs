@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use pileus_compute::{StartFailure, TaskRef};
-use pileus_core::{ApiError, Clock, IdGen, Scope, Secret};
+use pileus_core::{ApiError, Clock, IdGen, Scope, Secret, Timestamp};
 use pileus_model::{Value, validate};
-use pileus_security::Mint;
+use pileus_security::{Mint, TaskCredentials};
 use pileus_service::{Caller, Context, Router};
 use pileus_state::{State, Tx};
 use pileus_store::{Committed, Db};
@@ -31,6 +31,9 @@ pub(crate) struct Engine {
     /// By listener port, the loopback port where the balancer's edge listens for it.
     edges: Mutex<BTreeMap<u16, u16>>,
 }
+
+type MakeCredentials =
+    fn(&mut Tx, &mut Mint, &TaskRef, Timestamp) -> Result<Option<TaskCredentials>, StartFailure>;
 
 /// A verified request for one operation.
 struct Request {
@@ -156,15 +159,20 @@ impl Engine {
         draw(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Credentials for a task to act as its role, if it has one: the document that its metadata endpoint serves.
+    /// Credentials for a task to act as its role, if it has one: the document that its metadata endpoint serves. `make`
+    /// is one of compute's functions for it.
     ///
     /// # Errors
     /// A role of the task does not exist or does not trust ECS tasks.
-    pub(crate) fn task_credentials(&self, task: &TaskRef) -> Result<Option<Secret>, StartFailure> {
+    pub(crate) fn task_credentials(
+        &self,
+        task: &TaskRef,
+        make: MakeCredentials,
+    ) -> Result<Option<Secret>, StartFailure> {
         let now = self.clock.now();
         let committed = self.db.transact(&task.scope, |tx| {
             let mut mint = Mint { ids: &mut self.ids(IdGen::fork), entropy: &entropy::fill_or_end };
-            pileus_compute::credentials(tx, &mut mint, task, now)
+            make(tx, &mut mint, task, now)
         })?;
         Ok(committed.value.map(|credentials| credentials.document))
     }

@@ -1,6 +1,7 @@
 //! The machine: the implementations of the contract, opened for one engine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use pileus_containers::{ContainersConfig, LinuxContainers};
@@ -82,7 +83,12 @@ pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
     balancer.and(containers).and(fabric)?;
     pool::release(home)?;
     match std::fs::remove_dir_all(home.run()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
     }
+    // What all engines of the host share goes with the last of them: a directory that is not empty stays.
+    for shared in [Path::new(pool::CLAIMS), Path::new("/run/pileus")] {
+        let _ = std::fs::remove_dir(shared);
+    }
+    Ok(())
 }

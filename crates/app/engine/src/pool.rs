@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::Home;
 
-const CLAIMS: &str = "/run/pileus/pools";
+pub(crate) const CLAIMS: &str = "/run/pileus/pools";
 const POOLS: u32 = 512;
 
 /// Claims `wanted` or, where that is `None`, the first free pool after the one that the instance's id points to.

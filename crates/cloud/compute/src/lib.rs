@@ -31,7 +31,7 @@ pub use service::record::{Deployment, Rollout, Service, ServiceDeployment, Servi
 pub use task::logs::{LogRoute, log_routes};
 pub use task::metadata::metadata;
 pub use task::record::{StopCode, Task, TaskStatus};
-pub use task::spec::{StartFailure, credentials, task_spec};
+pub use task::spec::{StartFailure, credentials, renewed_credentials, task_spec};
 
 use pileus_service::Router;
 use pileus_state::Tables;

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod logs;
+mod metadata;
 mod metrics;
 mod network;
 mod tasks;
@@ -30,9 +31,10 @@ pub(crate) fn start(engine: &Arc<Engine>) -> Loops {
     let tasks = run(engine, tasks::Tasks::new(engine.clone(), forwarder.clone()));
     let logs = run(engine, logs::Logs::new(engine.clone(), forwarder));
     let metrics = run(engine, metrics::Metrics::new(engine.clone()));
+    let metadata = run(engine, metadata::Metadata::new(engine.clone()));
     balancer::listen(engine.clone(), balancer.clone());
     tasks::listen(engine.clone(), logs.clone());
-    Loops(vec![network, balancer, tasks, logs, metrics])
+    Loops(vec![network, balancer, tasks, logs, metadata, metrics])
 }
 
 fn run(engine: &Engine, work: impl Loop) -> Handle {

@@ -96,7 +96,7 @@ fn execute(engine: &Engine, forwarder: &Forwarder, effect: &Effect) -> Report {
 
 fn start(engine: &Engine, task: &TaskRef) -> Result<Report, StartFailure> {
     let machine = &engine.machine;
-    let credentials = engine.task_credentials(task)?;
+    let credentials = engine.task_credentials(task, pileus_compute::credentials)?;
     let state = engine.db.snapshot();
     let namespace = |interface: &str| machine.fabric.namespace(interface);
     let spec = pileus_compute::task_spec(&state, task, &namespace, credentials.as_ref())?;

@@ -13,7 +13,11 @@ pub(super) fn answer<B>(request: &Request<B>, engine: &Engine, loops: &Loops) ->
         return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET is served here.\n".into());
     }
     let document = match request.uri().path() {
-        "/_pileus/health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
+        "/_pileus/health" => json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "now": engine.clock.now().iso8601(),
+        }),
         "/_pileus/loops" => {
             json!({ "loops": loops.status(), "state_version": engine.db.snapshot().version() })
         }

@@ -60,8 +60,8 @@ impl Parts {
     }
 }
 
-/// Makes the credentials of a task: of its task role, where it has one. The roles that it names must be there and
-/// trust ECS; the execution role is tried, too, because the start depends on it.
+/// Makes the credentials of a task that starts: of its task role, where it has one. The roles that it names must be
+/// there and trust ECS; the execution role is tried, too, because the start depends on it.
 ///
 /// # Errors
 /// A role cannot be assumed.
@@ -73,18 +73,42 @@ pub fn credentials(
 ) -> Result<Option<TaskCredentials>, StartFailure> {
     tx.within(task.scope.clone(), |tx| {
         let parts = Parts::read(tx, &task.id)?;
-        let (shape, overrides) = (&parts.definition.shape, &parts.task.overrides);
-        let mut assume = |tx: &mut Tx, role: &str| {
-            task_credentials(tx, mint, role, &task.id, now)
-                .map_err(|error| StartFailure::Resource(error.message))
-        };
-        if let Some(role) = overrides.execution_role_arn.as_ref().or(shape.execution_role_arn.as_ref()) {
-            assume(tx, role)?;
+        let own = parts.task.overrides.execution_role_arn.as_ref();
+        if let Some(role) = own.or(parts.definition.shape.execution_role_arn.as_ref()) {
+            assume(tx, mint, role, task, now)?;
             end_task_credentials(tx, &task.id);
         }
-        let role = overrides.task_role_arn.as_ref().or(shape.task_role_arn.as_ref());
-        role.map(|role| assume(tx, role)).transpose()
+        Ok(())
+    })?;
+    renewed_credentials(tx, mint, task, now)
+}
+
+/// Makes new credentials for a task that runs; those that it has stay good until they end.
+///
+/// # Errors
+/// Its task role cannot be assumed any more.
+pub fn renewed_credentials(
+    tx: &mut Tx,
+    mint: &mut Mint,
+    task: &TaskRef,
+    now: Timestamp,
+) -> Result<Option<TaskCredentials>, StartFailure> {
+    tx.within(task.scope.clone(), |tx| {
+        let parts = Parts::read(tx, &task.id)?;
+        let own = parts.task.overrides.task_role_arn.as_ref();
+        let role = own.or(parts.definition.shape.task_role_arn.as_ref());
+        role.map(|role| assume(tx, mint, role, task, now)).transpose()
     })
+}
+
+fn assume(
+    tx: &mut Tx,
+    mint: &mut Mint,
+    role: &str,
+    task: &TaskRef,
+    now: Timestamp,
+) -> Result<TaskCredentials, StartFailure> {
+    task_credentials(tx, mint, role, &task.id, now).map_err(|error| StartFailure::Resource(error.message))
 }
 
 /// The task as the machine is to run it. `namespace` tells the network namespace of an interface; `credentials` is the
