@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use owo_colors::OwoColorize as _;
 use pileus_aws::logs::{FilterLogEventsRequest, FilteredLogEvent, ops};
-use pileus_core::Timestamp;
+use pileus_core::{Clock as _, SystemClock, Timestamp};
 use pileus_delivery::client::{CallError, Client};
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::block_on;
 use crate::app::App;
 use crate::cli::{Logs, Output};
 use crate::failure::{Exit, Failure};
-use crate::link::{self, Link};
+use crate::link::Link;
 use crate::printer::Printer;
 
 const POLL: Duration = Duration::from_millis(500);
@@ -28,7 +28,8 @@ pub(crate) fn run(arguments: &Logs, home: &Path, printer: &mut Printer) -> Resul
     let link = Link::find(home)?;
     block_on(async {
         let client = link.client(&app.manifest.region);
-        let start = link::now(&client).await? - arguments.since;
+        // Whatever the engine's clock says, events carry the time of the machine that they happened on.
+        let start = SystemClock::new(1.0).now() - arguments.since;
         let mut tail = Tail { group: format!("/ecs/{}", app.name()), start, seen: BTreeMap::new() };
         let found = tail.poll(&client).await.map_err(|error| absent(error, &app))?;
         print(arguments, &found, printer)?;
