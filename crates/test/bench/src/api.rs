@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use pileus_aws::ec2::{CreateSubnetRequest, CreateVpcRequest, ops as ec2};
+use pileus_aws::ec2::{CreateSecurityGroupRequest, CreateSubnetRequest, CreateVpcRequest, ops as ec2};
 use pileus_aws::ecs::{AwsVpcConfiguration, CreateClusterRequest, NetworkConfiguration, ops as ecs};
 use pileus_core::Secret;
 use pileus_delivery::client::Client;
@@ -89,10 +89,17 @@ impl Drop for Home {
     }
 }
 
-/// A VPC with one subnet, and an ECS cluster; the network configuration for tasks in it.
+/// A VPC with one subnet and a security group, and an ECS cluster; the network configuration for tasks in it.
 pub(crate) async fn network(client: &Client) -> anyhow::Result<NetworkConfiguration> {
     let vpc = CreateVpcRequest { cidr_block: Some("10.0.0.0/16".into()), ..Default::default() };
     let vpc = client.call::<ec2::CreateVpc>(vpc).await?.vpc.and_then(|vpc| vpc.vpc_id).context("VpcId")?;
+    let group = CreateSecurityGroupRequest {
+        vpc_id: Some(vpc.clone()),
+        group_name: "bench".into(),
+        description: "bench".into(),
+        ..Default::default()
+    };
+    let group = client.call::<ec2::CreateSecurityGroup>(group).await?.group_id.context("GroupId")?;
     let subnet = CreateSubnetRequest {
         vpc_id: vpc,
         cidr_block: Some("10.0.10.0/24".into()),
@@ -103,7 +110,11 @@ pub(crate) async fn network(client: &Client) -> anyhow::Result<NetworkConfigurat
     let subnet = subnet.and_then(|subnet| subnet.subnet_id).context("SubnetId")?;
     let cluster = CreateClusterRequest { cluster_name: Some(CLUSTER.into()), ..Default::default() };
     client.call::<ecs::CreateCluster>(cluster).await?;
-    let configuration = AwsVpcConfiguration { subnets: vec![subnet], ..Default::default() };
+    let configuration = AwsVpcConfiguration {
+        subnets: vec![subnet],
+        security_groups: Some(vec![group]),
+        ..Default::default()
+    };
     Ok(NetworkConfiguration { awsvpc_configuration: Some(configuration) })
 }
 

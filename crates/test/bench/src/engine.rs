@@ -207,6 +207,6 @@ fn report(servers: &[Server], first_ms: f64, memory: (f64, f64), options: &Optio
         "Memory: engine {:.1} + balancer {:.1} MiB, each counting the pages that both share, {deployed} (budget 100 MB).",
         memory.0, memory.1
     ));
-    report.note("Calls are signed and checked; the client shares the machine's cores with the server. CPU is the server's, per call.");
+    report.note("Calls are signed and checked. The client has one thread and shares the machine's cores with the server. CPU is the server's, per call.");
     report
 }

@@ -47,14 +47,12 @@ pub(crate) async fn run<O: Operation>(
     Ok(Load { calls: latencies.len() as f64, seconds, p50_us, p99_us })
 }
 
-/// The latencies, in microseconds, of calls on one connection until `end`.
+/// The latencies, in microseconds, of calls on one connection until `end`. Where the server closes it, connecting again is
+/// part of the next call, as for any client.
 async fn connection<O: Operation>(port: u16, input: Arc<Value>, end: Instant) -> anyhow::Result<Vec<f64>> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.context("connecting")?;
-    stream.set_nodelay(true)?;
-    let (mut sender, driver) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(driver);
     let (endpoint, credentials, clock) =
         (format!("http://127.0.0.1:{port}"), credentials(), SystemClock::new(1.0));
+    let mut sender = connect(port).await?;
     let mut latencies = Vec::new();
     while Instant::now() < end {
         let request = pileus_wire::encode_request(O::SCHEMA, &input, &endpoint)?;
@@ -64,13 +62,23 @@ async fn connection<O: Operation>(port: u16, input: Arc<Value>, end: Instant) ->
         let (mut parts, body) = request.into_parts();
         parts.uri = parts.uri.path_and_query().context("a path")?.as_str().parse()?;
         let sent = Instant::now();
+        if sender.ready().await.is_err() {
+            sender = connect(port).await?;
+        }
         let response = sender.send_request(hyper::Request::from_parts(parts, Full::new(body))).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         latencies.push(sent.elapsed().as_secs_f64() * 1e6);
         ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
     }
-    drop(sender);
-    driver.await??;
     Ok(latencies)
+}
+
+async fn connect(port: u16) -> anyhow::Result<http1::SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.context("connecting")?;
+    stream.set_nodelay(true)?;
+    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with the sender; what breaks a connection, the sender's calls tell.
+    tokio::spawn(async move { driver.await.unwrap_or_default() });
+    Ok(sender)
 }

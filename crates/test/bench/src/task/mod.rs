@@ -42,7 +42,8 @@ struct Sample {
     first_instruction: f64,
     answered: f64,
     eni_ready: f64,
-    image_ready: f64,
+    /// When the engine knew that it runs.
+    running: f64,
 }
 
 pub(crate) fn run(pileus: &Path, options: &Options) -> anyhow::Result<Report> {
@@ -129,7 +130,7 @@ async fn run_task(client: &Client, network: &NetworkConfiguration) -> anyhow::Re
         first_instruction: printed - began,
         answered,
         eni_ready: at(task.connectivity_at),
-        image_ready: at(task.pull_stopped_at),
+        running: at(task.started_at),
     })
 }
 
@@ -180,12 +181,12 @@ fn since_epoch_ms(time: SystemTime) -> anyhow::Result<f64> {
 fn report(samples: &[Sample], bare: &[runtime::Runtime]) -> Report {
     let mut report = Report::new(
         "From RunTask (or the runtime's start) to the first instruction in the task",
-        &["median_ms", "p95_ms", "answered_ms", "eni_ready_ms", "image_ready_ms"],
+        &["median_ms", "p95_ms", "answered_ms", "eni_ready_ms", "running_ms"],
     );
     let all = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<_>>();
     let first = all(|sample| sample.first_instruction);
     let stages: [fn(&Sample) -> f64; 3] =
-        [|sample| sample.answered, |sample| sample.eni_ready, |sample| sample.image_ready];
+        [|sample| sample.answered, |sample| sample.eni_ready, |sample| sample.running];
     let stages = stages.map(|figure| median(&all(figure)));
     report.row("pileus", [median(&first), percentile(&first, 95.0)].into_iter().chain(stages));
     for runtime in bare {
