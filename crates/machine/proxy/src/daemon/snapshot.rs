@@ -188,7 +188,7 @@ pub(crate) fn compile(
         .collect();
     let (edge, nodes) = index(spec, &load_balancers);
     let health_epoch = Arc::clone(&previous.health_epoch);
-    health_epoch.fetch_add(1, Ordering::Relaxed);
+    health_epoch.fetch_add(1, Ordering::Release);
     (Snapshot { load_balancers, groups, edge, nodes, health_epoch }, failures)
 }
 

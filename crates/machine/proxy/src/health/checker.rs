@@ -146,7 +146,7 @@ async fn watch(
         if let Some(health) = tracker.observe(outcome, &check.spec) {
             tracing::info!(group = %check.group, target = %check.target, ?health, "health changed");
             check.state.set_standing(standing(health));
-            epoch.fetch_add(1, Ordering::Relaxed);
+            epoch.fetch_add(1, Ordering::Release);
             hub.health(&check.group, check.target, health.clone());
         }
         pause(&current, &changed, began, time_scale, &mut random).await;

@@ -2,6 +2,8 @@
 //! `Server: awselb/2.0`, and error pages have ALB's body.
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
 
+use std::borrow::Cow;
+
 use pileus_core::Timestamp;
 
 /// The reason phrase, which is also the page's title.
@@ -39,47 +41,45 @@ pub(crate) fn reason(status: u16) -> &'static str {
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) content_type: &'a str,
-    pub(crate) location: Option<&'a str>,
-    pub(crate) body: &'a [u8],
-    pub(crate) keep_alive: bool,
-    /// The request was `HEAD`: the body is left out, its length is not.
-    pub(crate) to_head: bool,
+    pub(crate) location: Option<String>,
+    pub(crate) body: Cow<'a, [u8]>,
 }
 
 impl Answer<'_> {
-    pub(crate) fn write(&self, out: &mut Vec<u8>, now: Timestamp) {
-        let connection = if self.keep_alive { "keep-alive" } else { "close" };
-        let head = format!(
+    /// ALB's page for `status`; `note` is added where it says more than ALB would.
+    pub(crate) fn page(status: u16, note: Option<&str>) -> Self {
+        let title = format!("{status} {}", reason(status));
+        let title = title.trim_end();
+        let note = note.map(|note| format!("<p>{note}</p>\r\n")).unwrap_or_default();
+        let body = format!(
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+             {note}</body>\r\n</html>\r\n"
+        );
+        Self { status, content_type: "text/html", location: None, body: body.into_bytes().into() }
+    }
+
+    /// As bytes; to a `HEAD` request without the body, but with its length.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, to_head: bool, keep_alive: bool, now: Timestamp) {
+        let mut head = format!(
             "HTTP/1.1 {} {}\r\nServer: awselb/2.0\r\nDate: {}\r\n",
             self.status,
             reason(self.status),
             now.format("%a, %d %b %Y %H:%M:%S GMT"),
         );
-        out.extend_from_slice(head.as_bytes());
         if !self.content_type.is_empty() {
-            out.extend_from_slice(format!("Content-Type: {}\r\n", self.content_type).as_bytes());
+            head += &format!("Content-Type: {}\r\n", self.content_type);
         }
-        let framing = format!("Content-Length: {}\r\nConnection: {connection}\r\n", self.body.len());
-        out.extend_from_slice(framing.as_bytes());
-        if let Some(location) = self.location {
-            out.extend_from_slice(format!("Location: {location}\r\n").as_bytes());
+        let connection = if keep_alive { "keep-alive" } else { "close" };
+        head += &format!("Content-Length: {}\r\nConnection: {connection}\r\n", self.body.len());
+        if let Some(location) = &self.location {
+            head += &format!("Location: {location}\r\n");
         }
+        out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(b"\r\n");
-        if !self.to_head {
-            out.extend_from_slice(self.body);
+        if !to_head {
+            out.extend_from_slice(&self.body);
         }
     }
-}
-
-/// ALB's HTML body for `status`, `note` added where it says more than ALB would.
-pub(crate) fn page(status: u16, note: Option<&str>) -> String {
-    let title = format!("{status} {}", reason(status));
-    let title = title.trim_end();
-    let note = note.map(|note| format!("<p>{note}</p>\r\n")).unwrap_or_default();
-    format!(
-        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
-         {note}</body>\r\n</html>\r\n"
-    )
 }
 
 #[cfg(test)]
@@ -88,17 +88,9 @@ mod tests {
 
     #[test]
     fn a_redirect_reads_as_albs() {
-        let body = page(301, None);
-        let answer = Answer {
-            status: 301,
-            content_type: "text/html",
-            location: Some("https://example.com:443/"),
-            body: body.as_bytes(),
-            keep_alive: true,
-            to_head: false,
-        };
+        let answer = Answer { location: Some("https://example.com:443/".into()), ..Answer::page(301, None) };
         let mut out = Vec::new();
-        answer.write(&mut out, Timestamp::from_secs(1_795_377_600));
+        answer.write(&mut out, false, true, Timestamp::from_secs(1_795_377_600));
         assert_eq!(
             String::from_utf8(out).expect("ASCII"),
             "HTTP/1.1 301 Moved Permanently\r\nServer: awselb/2.0\r\nDate: Sun, 22 Nov 2026 20:00:00 GMT\r\n\

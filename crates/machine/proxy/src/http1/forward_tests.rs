@@ -90,6 +90,8 @@ fn framing_is_written_anew() {
 fn upgrades_and_invalid_names() {
     let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(forward(upgrade).ends_with("Upgrade: websocket\r\nConnection: upgrade\r\n\r\n"));
+    let other = forward("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+    assert!(!other.contains("pgrade"), "{other}");
     let odd = "GET / HTTP/1.1\r\nHost: a\r\nX_Odd: 1\r\nX-Even: 2\r\n\r\n";
     assert!(forward(odd).contains("X_Odd: 1\r\n"));
     let drop = LoadBalancerAttributes { drop_invalid_header_fields: true, ..attributes() };

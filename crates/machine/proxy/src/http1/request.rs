@@ -65,13 +65,14 @@ pub(crate) struct RequestHead {
     pub(crate) body: BodyKind,
     /// The client's side allows another request on the connection.
     pub(crate) keep_alive: bool,
-    /// Asks to switch protocols (`Connection: upgrade`).
+    /// Asks to switch to WebSocket, the only protocol an ALB switches to: `h2c` would carry requests past the rules.
     pub(crate) upgrade: bool,
     /// `Connection` names fields of its own, which go no further.
     pub(crate) nominates: bool,
     /// Classified *ambiguous*: routed, then both connections are closed.
     pub(crate) ambiguous: bool,
     has_host: bool,
+    websocket: bool,
     forwarded_for: usize,
     transfer_encodings: usize,
     pub(crate) content_length: Option<u64>,
@@ -164,6 +165,7 @@ impl RequestHead {
         self.keep_alive = self.minor == 1;
         self.upgrade = false;
         self.nominates = false;
+        self.websocket = false;
         self.ambiguous = false;
         self.has_host = false;
         self.forwarded_for = 0;
@@ -190,6 +192,7 @@ impl RequestHead {
                 }
             }
             HeaderId::Connection => self.judge_connection(value),
+            HeaderId::Upgrade => self.websocket |= trim(value).eq_ignore_ascii_case(b"websocket"),
             HeaderId::XForwardedFor => self.forwarded_for += elements(value).count(),
             HeaderId::Other if suspicious_name(field.name.in_(buffer)) => self.ambiguous = true,
             _ => {}
@@ -254,6 +257,7 @@ impl RequestHead {
             _ => return Err(Reject::Malformed),
         };
         self.ambiguous |= bodiless && self.body != BodyKind::None;
+        self.upgrade &= self.websocket && self.body == BodyKind::None;
         Ok(())
     }
 }

@@ -5,5 +5,5 @@ pub(crate) mod action;
 pub(crate) mod pattern;
 pub(crate) mod rules;
 
-pub(crate) use action::{Action, Forward, RedirectFacts};
+pub(crate) use action::{Action, Forward, Redirect, RedirectFacts};
 pub(crate) use rules::{Facts, Rule, evaluate};

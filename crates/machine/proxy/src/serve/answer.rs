@@ -4,7 +4,7 @@ use pileus_core::Timestamp;
 
 use super::io::write_both;
 use super::{Connection, Next};
-use crate::http1::error_page::{Answer, page};
+use crate::http1::error_page::Answer;
 use crate::http1::{BodyKind, BodyReader};
 use crate::stats::Metric;
 use crate::worker::scratch::Scratch;
@@ -25,31 +25,26 @@ impl Connection<'_> {
         note: Option<&str>,
         keep_alive: bool,
     ) -> Next {
-        let row = self.row(&self.worker.view());
-        row.elb_status(status);
-        let body = page(status, note);
-        let answer = Answer {
-            status,
-            content_type: "text/html",
-            location: None,
-            body: body.as_bytes(),
-            keep_alive,
-            to_head: scratch.to_head,
-        };
-        self.send(scratch, &answer).await
+        self.row(&self.worker.view()).elb_status(status);
+        self.send(scratch, &Answer::page(status, note), keep_alive).await
     }
 
     /// Sends `answer` to the request in `scratch`, none of whose body was used.
-    pub(super) async fn send(&mut self, scratch: &mut Scratch, answer: &Answer<'_>) -> Next {
-        let rest = skip_body(scratch);
-        let keep_alive = answer.keep_alive && rest;
+    pub(super) async fn send(
+        &mut self,
+        scratch: &mut Scratch,
+        answer: &Answer<'_>,
+        keep_alive: bool,
+    ) -> Next {
+        let whole = skip_body(scratch);
+        let keep_alive = keep_alive && whole;
         scratch.answer.clear();
-        Answer { keep_alive, ..answer.clone() }.write(&mut scratch.answer, now());
+        answer.write(&mut scratch.answer, scratch.to_head, keep_alive, now());
         self.idle.touch();
         let write = write_both(&mut self.writer, &scratch.answer, &[], || self.idle.touch());
         let written = self.idle.limit(write).await;
         self.row(&self.worker.view()).add(Metric::ProcessedBytes, scratch.answer.len() as u64);
-        match (written, keep_alive, rest) {
+        match (written, keep_alive, whole) {
             (Some(Ok(())), true, _) => Next::Keep,
             (Some(Ok(())), false, false) => Next::Linger,
             _ => Next::Close,

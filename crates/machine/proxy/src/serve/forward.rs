@@ -65,9 +65,8 @@ impl Connection<'_> {
                 Ended::Failed(status) => self.answer_page(scratch, status, None, keep).await,
                 Ended::Upgraded => {
                     let Scratch { input, output, .. } = scratch;
-                    bytes +=
-                        tunnel(&mut self.reader, &mut self.writer, &mut stream, input, output, &self.idle)
-                            .await;
+                    let (reader, writer) = (&mut self.reader, &mut self.writer);
+                    bytes += tunnel(reader, writer, &mut stream, input, output, &self.idle, &self.slot).await;
                     Next::Close
                 }
                 Ended::Lost => Next::Abort,

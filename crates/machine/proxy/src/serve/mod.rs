@@ -3,6 +3,7 @@
 //! An idle connection holds no buffer. Requests that were sent ahead (pipelined) are answered in turn.
 
 mod answer;
+mod download;
 mod exchange;
 mod forward;
 mod io;

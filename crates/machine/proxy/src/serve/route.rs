@@ -7,9 +7,9 @@ use pileus_contract::proxy::{EdgeRule, LoadBalancerAttributes};
 
 use super::{Connection, Next, Place};
 use crate::daemon::snapshot::{Entry, LoadBalancer, Node};
-use crate::http1::error_page::{Answer, page};
+use crate::http1::error_page::Answer;
 use crate::http1::forward::without_port;
-use crate::route::{self, Action, Facts, Forward, RedirectFacts};
+use crate::route::{self, Action, Facts, Forward, Redirect, RedirectFacts};
 use crate::stats::{Metric, Row};
 use crate::worker::Door;
 use crate::worker::scratch::Scratch;
@@ -42,45 +42,38 @@ impl Connection<'_> {
         let (action, evaluated) = route::evaluate(&listener.rules, &facts);
         self.row(&view).add(Metric::RuleEvaluations, evaluated);
         let keep = self.may_keep(scratch, &lb.attributes);
-        match action {
+        let answer = match action {
             Some(Action::Forward(forward)) => {
-                let Some(way) = self.find_way(&view, entry, forward) else {
-                    return self.answer_page(scratch, 503, None, keep).await;
-                };
-                self.write_request(scratch, &lb.attributes);
-                // From here on the request may take long: it must not hold the configuration.
-                drop(view);
-                self.forward(scratch, way, keep).await
+                if let Some(way) = self.find_way(&view, entry, forward) {
+                    self.write_request(scratch, &lb.attributes);
+                    // From here on the request may take long: it must not hold the configuration.
+                    drop(view);
+                    return self.forward(scratch, way, keep).await;
+                }
+                return self.answer_page(scratch, 503, None, keep).await;
             }
-            Some(Action::Redirect(redirect)) => {
-                let row = self.row(&view);
-                row.add(Metric::Redirect, 1);
-                row.add(Metric::Elb3xx, 1);
-                let location = redirect.location(&self.redirect_facts(scratch));
-                let body = page(redirect.status, None);
-                let answer = Answer {
-                    status: redirect.status,
-                    content_type: "text/html",
-                    location: Some(&location),
-                    body: body.as_bytes(),
-                    keep_alive: keep,
-                    to_head: scratch.to_head,
-                };
-                self.send(scratch, &answer).await
-            }
+            Some(Action::Redirect(redirect)) => self.redirect(scratch, redirect, &view),
             Some(Action::Fixed(fixed)) => {
                 self.row(&view).add(Metric::FixedResponse, 1);
-                let answer = Answer {
+                Answer {
                     status: fixed.status,
                     content_type: &fixed.content_type,
                     location: None,
-                    body: &fixed.body,
-                    keep_alive: keep,
-                    to_head: scratch.to_head,
-                };
-                self.send(scratch, &answer).await
+                    body: fixed.body.as_slice().into(),
+                }
             }
-            None => self.answer_page(scratch, 503, None, keep).await,
+            None => return self.answer_page(scratch, 503, None, keep).await,
+        };
+        self.send(scratch, &answer, keep).await
+    }
+
+    fn redirect(&self, scratch: &Scratch, redirect: &Redirect, view: &View) -> Answer<'static> {
+        let row = self.row(view);
+        row.add(Metric::Redirect, 1);
+        row.add(Metric::Elb3xx, 1);
+        Answer {
+            location: Some(redirect.location(&self.redirect_facts(scratch))),
+            ..Answer::page(redirect.status, None)
         }
     }
 
@@ -113,6 +106,7 @@ impl Connection<'_> {
         {
             return;
         }
+        self.slot.belongs_to(&view.load_balancer(entry).id);
         let node = entry.node.or_else(|| view.choose_node(entry.load_balancer)).unwrap_or(0);
         let row = Rc::clone(view.row(entry.load_balancer, node));
         self.settle(Place { generation, load_balancer: entry.load_balancer, node, row });

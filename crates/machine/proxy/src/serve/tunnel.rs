@@ -1,5 +1,5 @@
 //! After `101 Switching Protocols` (WebSocket): bytes pass both ways until both ends have closed, or nothing has
-//! moved for the idle timeout.
+//! moved for the idle timeout, or the load balancer is gone.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,6 +12,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use super::io::{Idle, read, write_both};
 use crate::http1::Buffer;
 use crate::http1::buffer::INITIAL;
+use crate::worker::connections::Slot;
 
 /// The bytes that passed. `input` and `output` hold what was read already from the client and the target.
 pub(super) async fn tunnel(
@@ -21,6 +22,7 @@ pub(super) async fn tunnel(
     input: &mut Buffer,
     output: &mut Buffer,
     idle: &Idle,
+    slot: &Slot,
 ) -> u64 {
     let (mut from_target, mut to_target) = stream.split();
     let (mut up, mut down) = (0, 0);
@@ -37,7 +39,8 @@ pub(super) async fn tunnel(
                 down_open = false;
                 up_open &= clean;
             }
-            if up_open || down_open { idle.poll_expired(cx) } else { Poll::Ready(()) }
+            slot.register(cx.waker());
+            if (up_open || down_open) && !slot.closing() { idle.poll_expired(cx) } else { Poll::Ready(()) }
         })
         .await;
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::daemon::snapshot::Node;
@@ -28,6 +29,8 @@ pub(crate) async fn connect(
     let attempt = async {
         let socket = node.namespace.enter(TcpSocket::new_v4)?;
         socket.set_nodelay(true)?;
+        // One source port may serve for connections to many targets.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
         socket.bind(SocketAddr::from((node.address, 0)))?;
         socket.connect(SocketAddr::V4(target)).await
     };

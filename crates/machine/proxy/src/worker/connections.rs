@@ -1,4 +1,5 @@
-//! A worker's open client connections: how many, and a way to tell those of a closed door to finish.
+//! A worker's open client connections: how many, and a way to tell those of a closed door, or of a load balancer
+//! that is gone, to finish.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 struct State {
     door: Door,
+    /// The load balancer that it was last for.
+    load_balancer: RefCell<String>,
     closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -31,7 +34,12 @@ pub(crate) struct Slot {
 impl Connections {
     pub(crate) fn open(&self, door: Door) -> Slot {
         let id = self.next.replace(self.next.get() + 1);
-        let state = Rc::new(State { door, closing: Cell::new(false), waker: RefCell::default() });
+        let state = Rc::new(State {
+            door,
+            load_balancer: RefCell::default(),
+            closing: Cell::new(false),
+            waker: RefCell::default(),
+        });
         self.open.borrow_mut().insert(id, Rc::clone(&state));
         Slot { id, state, open: Rc::downgrade(&self.open) }
     }
@@ -40,9 +48,12 @@ impl Connections {
         self.open.borrow().len()
     }
 
-    /// Idle connections of `door` close now, the others after the request they are at.
-    pub(crate) fn close_all(&self, door: Door) {
-        for state in self.open.borrow().values().filter(|state| state.door == door) {
+    /// Of the connections that `keeps` does not hold for: idle ones close now, the others after the request they
+    /// are at, tunnels at once. It is asked by door and load balancer, which is empty before the first request.
+    pub(crate) fn close_unless(&self, keeps: impl Fn(Door, &str) -> bool) {
+        for state in
+            self.open.borrow().values().filter(|state| !keeps(state.door, &state.load_balancer.borrow()))
+        {
             state.closing.set(true);
             if let Some(waker) = state.waker.borrow().as_ref() {
                 waker.wake_by_ref();
@@ -54,6 +65,12 @@ impl Connections {
 impl Slot {
     pub(crate) fn door(&self) -> Door {
         self.state.door
+    }
+
+    pub(crate) fn belongs_to(&self, load_balancer: &str) {
+        let mut stored = self.state.load_balancer.borrow_mut();
+        stored.clear();
+        stored.push_str(load_balancer);
     }
 
     pub(crate) fn closing(&self) -> bool {

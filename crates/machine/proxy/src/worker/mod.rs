@@ -6,7 +6,7 @@ pub(crate) mod scratch;
 pub(crate) mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -148,10 +148,10 @@ impl Worker {
         self.pool.retain(|key| view.reaches(key));
         *self.view.borrow_mut() = Rc::new(view);
         self.generation.set(self.generation.get() + 1);
-        for door in order.close {
-            doors.remove(&door).into_iter().flatten().for_each(|accepting| accepting.abort());
-            self.connections.close_all(door);
+        for door in &order.close {
+            doors.remove(door).into_iter().flatten().for_each(|accepting| accepting.abort());
         }
+        self.close_orphans(&order.close);
         for (door, listener) in order.open {
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
@@ -163,6 +163,15 @@ impl Worker {
         }
         // Nobody waits any more where the balancer is about to end.
         let _ = order.done.send(());
+    }
+
+    /// Ends the connections whose door is among `closed`, or whose load balancer is gone.
+    fn close_orphans(&self, closed: &[Door]) {
+        let view = self.view();
+        let present: HashSet<&str> = view.snapshot.load_balancers.iter().map(|lb| lb.id.as_str()).collect();
+        self.connections.close_unless(|door, load_balancer| {
+            !closed.contains(&door) && (load_balancer.is_empty() || present.contains(load_balancer))
+        });
     }
 
     pub(crate) fn take_scratch(&self) -> Box<Scratch> {
@@ -185,12 +194,18 @@ fn since_epoch() -> Duration {
 }
 
 async fn accept(worker: Rc<Worker>, door: Door, listener: tokio::net::TcpListener) {
+    let mut failing = false;
     loop {
         let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                failing = false;
+                accepted
+            }
             Err(error) => {
                 // Out of descriptors or memory: connections wait in the backlog until some are free again.
-                tracing::warn!(?door, %error, "cannot accept");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(?door, %error, "cannot accept");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }

@@ -139,7 +139,7 @@ impl View {
     pub(crate) fn choose_node(&self, load_balancer: usize) -> Option<usize> {
         let candidates = &self.balancers[load_balancer].candidates;
         let lb = &self.snapshot.load_balancers[load_balancer];
-        let epoch = self.snapshot.health_epoch.load(Ordering::Relaxed);
+        let epoch = self.snapshot.health_epoch.load(Ordering::Acquire);
         candidates.refresh(epoch, |items| self.zones_with_targets(lb, items));
         let items = candidates.items.borrow();
         let mut cursor = candidates.cursor.get();
@@ -168,7 +168,7 @@ impl View {
     pub(crate) fn choose_target(&self, group: usize) -> Option<Rc<TargetView>> {
         let view = &self.groups[group];
         let spec = &self.snapshot.groups[group];
-        let epoch = self.snapshot.health_epoch.load(Ordering::Relaxed);
+        let epoch = self.snapshot.health_epoch.load(Ordering::Acquire);
         view.eligible.refresh(epoch, |items| {
             balance::select(
                 spec.targets.iter().map(|target| (target.shared.standing(), target.draining)),

@@ -8,8 +8,8 @@ use std::sync::mpsc::channel;
 
 use pileus_contract::proxy::{Health, ListenerSpec, ProxyEvent, RuleAction};
 
-use crate::bed::{Bed, Target, Wire, default_rule, respond, simple};
-use crate::messages::read_exact;
+use crate::bed::{Bed, Target, Wire, default_rule, load_balancer, respond, simple};
+use crate::messages::{read_exact, read_until};
 
 fn wait_for_drained(bed: &mut Bed, port: u16) {
     bed.wait_for("drained", |event| match event {
@@ -172,4 +172,31 @@ fn the_next_free_port_stands_in_at_the_edge() {
     });
     assert_ne!(bed.edge(80).port(), taken);
     assert_eq!(bed.get("/").text(), "one");
+}
+
+#[test]
+fn a_deleted_load_balancer_takes_its_tunnels_along() {
+    let target = Target::new(|stream, _, _| {
+        stream
+            .write_all(b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .expect("sent");
+        read_until(stream, b"never").is_some()
+    });
+    let mut spec = simple(&[&target]);
+    let forward = RuleAction::Forward(vec![("targetgroup/g/1".into(), 1)]);
+    spec.load_balancers.push(load_balancer("other", default_rule(forward)));
+    let mut bed = Bed::new(spec);
+    let request = |name: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: {name}.us-east-1.elb.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+    };
+    let (mut web, mut other) = (bed.connect(), bed.connect());
+    assert_eq!(web.send(request("web")).receive().status(), 101);
+    assert_eq!(other.send(request("other")).receive().status(), 101);
+    bed.change(|spec| spec.load_balancers.truncate(1));
+    assert!(other.rest().is_empty(), "closed although the edge still listens");
+    web.send("still open");
+    bed.change(|spec| spec.load_balancers.clear());
+    assert!(web.rest().is_empty());
 }

@@ -1,15 +1,15 @@
 //! The engine's side: starts the balancer where none answers, watches over it, hands it configurations, and hears
 //! its events.
 //!
-//! One thread supervises: connect, starting the process if need be; hand over the last configuration; read until
-//! the connection ends; again, with growing pauses while it fails. Whoever calls [`Proxy::apply`] waits for that.
+//! One thread (`supervisor`) keeps a connection; whoever calls [`Proxy::apply`] hands its configuration over and
+//! waits for the answer, or for the news that no balancer can be had.
+
+mod supervisor;
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, BufReader};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command as Process, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -22,16 +22,13 @@ use pileus_contract::MachineError;
 use pileus_contract::proxy::{Proxy, ProxyEvent, ProxySpec};
 
 use crate::config::BalancerConfig;
-use crate::wire::{Command, Report, read_frame, write_frame};
+use crate::wire::{Command, write_frame};
+use supervisor::Supervisor;
 
 /// How long [`Proxy::apply`] waits for a balancer, its start included.
 const APPLY_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a started balancer may take until it answers.
-const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an ending balancer may take.
 const END_PATIENCE: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A balancer process, as [`Proxy`].
 pub struct BalancerClient {
@@ -55,7 +52,8 @@ struct State {
     /// The last one that the balancer acknowledged, and what it said of it.
     applied: u64,
     failure: Option<String>,
-    /// Why there is no connection.
+    /// How often a balancer could not be reached or started, and why the last time.
+    failures: u64,
     trouble: Option<String>,
     connection: Option<UnixStream>,
     listener: Option<Sender<ProxyEvent>>,
@@ -109,7 +107,7 @@ impl Proxy for BalancerClient {
         let failed = |cause: String| MachineError::new("configure the balancer", cause);
         let mut state = self.shared.lock();
         state.generation += 1;
-        let generation = state.generation;
+        let (generation, failures) = (state.generation, state.failures);
         state.spec = Some(Arc::new(spec.clone()));
         state.send_spec();
         loop {
@@ -119,10 +117,11 @@ impl Proxy for BalancerClient {
             if state.ending {
                 return Err(failed("it is being ended".into()));
             }
-            let Some(left) = end.checked_duration_since(Instant::now()) else {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.failures > failures {
                 let trouble = state.trouble.clone();
                 return Err(failed(trouble.unwrap_or_else(|| "it does not answer; see balancer.log".into())));
-            };
+            }
             (state, _) =
                 self.shared.changed.wait_timeout(state, left).expect("nobody panics while holding it");
         }
@@ -223,141 +222,5 @@ impl State {
             let _ = connection.shutdown(std::net::Shutdown::Both);
             self.connection = None;
         }
-    }
-}
-
-/// The supervising thread.
-struct Supervisor {
-    shared: Arc<Shared>,
-    child: Option<Child>,
-    pause: Duration,
-}
-
-impl Supervisor {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, child: None, pause: FIRST_PAUSE }
-    }
-
-    fn run(mut self) -> Option<Child> {
-        while !self.shared.lock().ending {
-            match self.connect() {
-                Ok(stream) => {
-                    let since = Instant::now();
-                    if let Err(error) = self.serve(stream) {
-                        tracing::warn!(%error, "the balancer's connection broke");
-                    }
-                    self.disconnected();
-                    if since.elapsed() > LONGEST_PAUSE {
-                        self.pause = FIRST_PAUSE;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "cannot reach or start the balancer");
-                    self.shared.lock().trouble = Some(error.to_string());
-                }
-            }
-            self.reap();
-            self.rest();
-        }
-        self.child
-    }
-
-    /// Connects to the balancer that is there, else to a new one.
-    fn connect(&mut self) -> io::Result<UnixStream> {
-        let path = self.shared.config.socket_path();
-        if let Ok(stream) = UnixStream::connect(&path) {
-            return Ok(stream);
-        }
-        if !self.alive() {
-            self.child = Some(self.spawn()?);
-        }
-        let end = Instant::now() + START_PATIENCE;
-        loop {
-            match UnixStream::connect(&path) {
-                Ok(stream) => return Ok(stream),
-                Err(error) if Instant::now() > end || !self.alive() => {
-                    let log = self.shared.config.log_path();
-                    let hint = format!("the balancer does not start ({error}); see {}", log.display());
-                    return Err(io::Error::new(error.kind(), hint));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
-    }
-
-    fn spawn(&self) -> io::Result<Child> {
-        let Shared { command, config, .. } = &*self.shared;
-        let (program, arguments) =
-            command.split_first().ok_or_else(|| io::Error::other("no command to start the balancer with"))?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.run_dir)?;
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(config.log_path())?;
-        Process::new(program)
-            .args(arguments)
-            .arg(serde_json::to_string(config)?)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-    }
-
-    /// Whether the process that this engine started still runs.
-    fn alive(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-    }
-
-    fn reap(&mut self) {
-        if !self.alive() {
-            self.child = None;
-        }
-    }
-
-    /// Hands over what there is, then hears events until the connection ends.
-    fn serve(&mut self, stream: UnixStream) -> io::Result<()> {
-        {
-            let mut state = self.shared.lock();
-            if state.ending {
-                return Ok(());
-            }
-            state.connection = Some(stream.try_clone()?);
-            state.trouble = None;
-            if state.listener.is_some() {
-                state.send(&Command::Subscribe);
-            }
-            state.send_spec();
-        }
-        let mut stream = BufReader::new(stream);
-        while let Some(report) = read_frame(&mut stream)? {
-            self.pause = FIRST_PAUSE;
-            let mut state = self.shared.lock();
-            match report {
-                Report::Applied { generation, failure } => {
-                    state.applied = generation;
-                    state.failure = failure;
-                    drop(state);
-                    self.shared.changed.notify_all();
-                }
-                Report::Event(event) => {
-                    if state.listener.as_ref().is_some_and(|listener| listener.send(event).is_err()) {
-                        state.listener = None;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn disconnected(&self) {
-        let mut state = self.shared.lock();
-        state.connection = None;
-        state.trouble = Some("the balancer ended; it is being started again".into());
-    }
-
-    /// Pauses before the next attempt, longer each time, unless the end is near.
-    fn rest(&mut self) {
-        let state = self.shared.lock();
-        if !state.ending {
-            drop(self.shared.changed.wait_timeout(state, self.pause));
-        }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
