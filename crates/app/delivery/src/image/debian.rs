@@ -47,7 +47,8 @@ pub(super) fn fetch(names: &[&str], downloads: &Path) -> Result<Vec<Package>, Im
 
 fn fetch_with(names: &[&str], downloads: &Path, options: &[String]) -> Result<Vec<Package>, ImageError> {
     // apt is silent about a package whose file is in its directory already.
-    let empty = tempfile::tempdir_in(downloads).map_err(ImageError::io("create a directory in", downloads))?;
+    let empty =
+        tempfile::tempdir_in(downloads).map_err(ImageError::io("create a directory in", downloads))?;
     let mut query = apt(empty.path(), options);
     query.args(["download", "--print-uris"]).args(names);
     let packages = parse_uris(names, &run(&mut query, LIMIT, REMEDY)?)?;
