@@ -25,9 +25,9 @@ pub(super) fn checks() -> Vec<Check> {
             "all that tasks are made of",
             "install a newer kernel: apt-get install -y linux-image-amd64, then reboot",
         ),
-        Check::required(
+        tried(
             "network namespaces",
-            in_thread(|| unshared(CloneFlags::CLONE_NEWNET)),
+            || unshared(CloneFlags::CLONE_NEWNET),
             "VPCs and network interfaces",
             "run on a kernel with CONFIG_NET_NS; in a container, give it CAP_SYS_ADMIN",
         ),
@@ -37,8 +37,8 @@ pub(super) fn checks() -> Vec<Check> {
             "running without root, which is yet to come",
             "sysctl -w user.max_user_namespaces=15000",
         ),
-        Check::required("nft", nft(), "security groups, NAT and routing", "apt-get install -y nftables"),
-        Check::required("overlayfs", in_thread(overlay), "the file systems of tasks", "modprobe overlay"),
+        tried("nft", nft, "security groups, NAT and routing", "apt-get install -y nftables"),
+        tried("overlayfs", overlay, "the file systems of tasks", "modprobe overlay"),
         Check::required(
             "cgroups",
             cgroups(),
@@ -74,11 +74,20 @@ fn kernel() -> Finding {
     }
 }
 
-/// Tries something in a thread, whose namespaces end with it.
-fn in_thread(attempt: impl FnOnce() -> Finding + Send) -> Finding {
-    std::thread::scope(|scope| {
+/// Something required that only root can try; in a thread, whose namespaces end with it.
+fn tried(
+    name: &'static str,
+    attempt: impl FnOnce() -> Finding + Send,
+    purpose: &'static str,
+    remedy: &'static str,
+) -> Check {
+    if !nix::unistd::geteuid().is_root() {
+        return Check::required(name, Err("only root can try it".into()), purpose, "sudo pileus doctor");
+    }
+    let finding = std::thread::scope(|scope| {
         scope.spawn(attempt).join().unwrap_or_else(|_| Err("the attempt panicked".into()))
-    })
+    });
+    Check::required(name, finding, purpose, remedy)
 }
 
 fn unshared(namespaces: CloneFlags) -> Finding {
@@ -97,14 +106,12 @@ fn nft() -> Finding {
         chain filter { type filter hook forward priority 0; ct state established,related accept; ip saddr @members accept; }
         chain nat { type nat hook postrouting priority 100; masquerade; }
     }";
-    in_thread(|| {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("no namespace to try it in: {error}"))?;
-        let program = NFT.into_iter().find(|program| feed(program, &["--version"], "").is_ok());
-        let program = program.ok_or("the program is not on this host")?;
-        feed(program, &["-f", "-"], RULES)?;
-        let version = feed(program, &["--version"], "")?;
-        Ok(super::parse::version(&version).unwrap_or("yes").to_owned())
-    })
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("no namespace to try it in: {error}"))?;
+    let program = NFT.into_iter().find(|program| feed(program, &["--version"], "").is_ok());
+    let program = program.ok_or("the program is not on this host")?;
+    feed(program, &["-f", "-"], RULES)?;
+    let version = feed(program, &["--version"], "")?;
+    Ok(super::parse::version(&version).unwrap_or("yes").to_owned())
 }
 
 /// Runs a program with something to read; what it printed, or what it complained of.
