@@ -1,5 +1,9 @@
 //! The balancer's own process: it takes configurations over a Unix socket, serves by the last one whatever becomes
 //! of the engine, and keeps it on disk so that its own restart serves at once.
+//!
+//! What a client sees when this process is killed: its open connections are reset, and new ones refused until the
+//! engine's supervisor has started the next process, which takes some tens of milliseconds. What it sees when the
+//! engine is killed: nothing.
 
 pub(crate) mod apply;
 pub(crate) mod control;

@@ -34,7 +34,7 @@ impl Exchange<'_> {
             if self.hop.client_minor == 1 {
                 answer.clear();
                 forward::response(answer, output.filled(), head, self.hop);
-                if self.write(client, answer, &[]).await.is_err() {
+                if self.pass(client, answer, &[]).await.is_err() {
                     return Ended::Lost;
                 }
             }
@@ -95,7 +95,7 @@ impl Exchange<'_> {
         answer.clear();
         forward::response(answer, output.filled(), head, self.hop);
         output.consume(head.len);
-        match self.write(client, answer, &[]).await {
+        match self.pass(client, answer, &[]).await {
             Ok(()) => Ended::Upgraded,
             Err(_) => Ended::Lost,
         }
@@ -142,6 +142,10 @@ impl Exchange<'_> {
         Ended::Done { reusable, next }
     }
 
+    async fn pass(&self, client: &mut WriteHalf<'_>, first: &[u8], second: &[u8]) -> std::io::Result<()> {
+        self.write(client, first, second, || self.idle.touch()).await
+    }
+
     /// Passes on what has been read, after `head`.
     async fn relay_filled(
         &self,
@@ -155,12 +159,12 @@ impl Exchange<'_> {
             while !output.is_empty() && !body.done() {
                 let piece = body.next(output.filled()).map_err(|_| Ended::Lost)?;
                 if piece.data {
-                    self.write(client, head, &output.filled()[..piece.len]).await.map_err(|_| Ended::Lost)?;
+                    self.pass(client, head, &output.filled()[..piece.len]).await.map_err(|_| Ended::Lost)?;
                     head.clear();
                 }
                 output.consume(piece.len);
             }
-            return self.write(client, head, &[]).await.map_err(|_| Ended::Lost);
+            return self.pass(client, head, &[]).await.map_err(|_| Ended::Lost);
         }
         let taken = body.take(output.filled()).map_err(|_| Ended::Lost)?;
         let mut rest = &output.filled()[..taken];
@@ -168,7 +172,7 @@ impl Exchange<'_> {
             head.extend_from_slice(rest);
             rest = &[];
         }
-        self.write(client, head, rest).await.map_err(|_| Ended::Lost)?;
+        self.pass(client, head, rest).await.map_err(|_| Ended::Lost)?;
         output.consume(taken);
         Ok(())
     }

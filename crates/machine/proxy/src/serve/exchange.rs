@@ -36,6 +36,8 @@ pub(super) struct Exchange<'a> {
 pub(super) struct State {
     /// The whole request has gone out.
     pub(super) sent: Cell<bool>,
+    /// The target's socket took a part of the request.
+    pub(super) begun: Cell<bool>,
     pub(super) sent_at: Cell<Option<Instant>>,
     /// The balancer waits for the client's next bytes, not for the target to take them.
     starving: Cell<bool>,
@@ -121,9 +123,14 @@ impl Exchange<'_> {
         let Ok(mut taken) = body.take(input.filled()) else { return Stop::BadBody };
         let mut head = head;
         loop {
-            if self.write(target, head, &input.filled()[..taken]).await.is_err() {
+            let begin = || {
+                self.state.begun.set(true);
+                self.idle.touch();
+            };
+            if self.write(target, head, &input.filled()[..taken], begin).await.is_err() {
                 return Stop::TargetGone;
             }
+            self.state.begun.set(true);
             head = &[];
             input.consume(taken);
             if body.done() {
@@ -154,14 +161,16 @@ impl Exchange<'_> {
         pending().await
     }
 
+    /// `stalled` is called when `to` takes only a part at once.
     pub(super) async fn write<W: AsyncWrite + Unpin>(
         &self,
         to: &mut W,
         first: &[u8],
         second: &[u8],
+        stalled: impl FnMut(),
     ) -> std::io::Result<()> {
         self.state.bytes.set(self.state.bytes.get() + (first.len() + second.len()) as u64);
-        write_both(to, first, second, || self.idle.touch()).await
+        write_both(to, first, second, stalled).await
     }
 }
 

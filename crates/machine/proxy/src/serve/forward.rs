@@ -1,9 +1,9 @@
 //! A request to a target: over a kept connection or a new one, once or, where that is safe, twice.
 //!
 //! A target may close a kept connection at the very moment a request goes out on it. Such a request is sent again,
-//! once, on a new connection to the same target, if and only if nothing of an answer has come, the request has no
-//! body, and its method is idempotent (GET, HEAD, OPTIONS, PUT, DELETE): then sending it twice cannot do anything
-//! twice. Any other request gets 502, as from an ALB.
+//! once, on a new connection to the same target, if nothing of an answer has come and sending it twice cannot do
+//! anything twice: because not a byte of it was sent the first time, or because it has no body and its method is
+//! idempotent (GET, HEAD, OPTIONS, PUT, DELETE). Any other request gets 502, as from an ALB.
 
 use tokio::net::TcpStream;
 
@@ -37,10 +37,11 @@ impl Connection<'_> {
 
     pub(super) async fn forward(&mut self, scratch: &mut Scratch, way: Way, keep: bool) -> Next {
         way.group_row.add(Metric::RequestCount, 1);
-        let safe = scratch.head.body == BodyKind::None && scratch.head.idempotent(scratch.input.filled());
+        let body = scratch.head.body;
+        let safe = body == BodyKind::None && scratch.head.idempotent(scratch.input.filled());
         let received = scratch.head.len as u64;
         scratch.input.consume(scratch.head.len);
-        scratch.head.leave(scratch.head.body);
+        scratch.head.leave(body);
         let _in_flight = InFlight::new(way.target.clone());
         let mut attempt = 0;
         let mut bytes = received;
@@ -49,9 +50,9 @@ impl Connection<'_> {
                 Ok(reached) => reached,
                 Err(status) => break self.answer_page(scratch, status, None, keep).await,
             };
-            let ended = self.exchange(scratch, &way, &mut stream, keep, &mut bytes).await;
+            let (ended, begun) = self.exchange(scratch, &way, &mut stream, body, keep, &mut bytes).await;
             break match ended {
-                Ended::Stale if reused && safe && attempt == 0 => {
+                Ended::Stale if reused && (safe || !begun) && attempt == 0 => {
                     attempt = 1;
                     continue;
                 }
@@ -105,19 +106,21 @@ impl Connection<'_> {
         }
     }
 
+    /// How it ended, and whether the target's socket took any of the request.
     async fn exchange(
         &mut self,
         scratch: &mut Scratch,
         way: &Way,
         stream: &mut TcpStream,
+        body: BodyKind,
         keep: bool,
         bytes: &mut u64,
-    ) -> Ended {
+    ) -> (Ended, bool) {
         let minor = scratch.head.minor;
         let exchange = Exchange {
             idle: &self.idle,
             group_row: &way.group_row,
-            body: scratch.head.body,
+            body,
             upgrade: scratch.head.upgrade,
             hop: ResponseHop { client_minor: minor, keep_alive: keep },
             state: Default::default(),
@@ -127,6 +130,6 @@ impl Connection<'_> {
         // What an answer of our own may assume of the client's side.
         let body = if exchange.state.sent.get() { BodyKind::None } else { BodyKind::UntilClose };
         scratch.head.leave(body);
-        ended
+        (ended, exchange.state.begun.get())
     }
 }
