@@ -103,15 +103,15 @@ async fn answer(request: Request<Incoming>, engine: Arc<Engine>, loops: &Loops) 
 async fn collect(body: Incoming) -> Result<Bytes, Response<Body>> {
     let too_large = || {
         let message = format!("The request is larger than {} MiB.\n", MAX_BODY >> 20);
-        Err(text(StatusCode::PAYLOAD_TOO_LARGE, message))
+        text(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     // A length that is given is refused before the body is sent.
     if body.size_hint().lower() > MAX_BODY as u64 {
-        return too_large();
+        return Err(too_large());
     }
     match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(text(StatusCode::BAD_REQUEST, "The request's body could not be read.\n".into())),
         Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "The request's body took too long.\n".into())),
     }
