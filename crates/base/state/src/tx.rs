@@ -47,8 +47,11 @@ impl<'a> Tx<'a> {
 
     /// The records of this scope, ordered by key.
     pub fn list<R: Record>(&self) -> Vec<Arc<R>> {
-        let mut rows: BTreeMap<&str, Arc<R>> =
-            self.base.rows(R::KIND, &self.scope).map(|((_, key), record)| (key.as_str(), typed(record))).collect();
+        let mut rows: BTreeMap<&str, Arc<R>> = self
+            .base
+            .rows(R::KIND, &self.scope)
+            .map(|((_, key), record)| (key.as_str(), typed(record)))
+            .collect();
         let from = (R::KIND, (self.scope.clone(), String::new()));
         for ((kind, (scope, key)), write) in self.writes.range(from..) {
             if *kind != R::KIND || *scope != self.scope {

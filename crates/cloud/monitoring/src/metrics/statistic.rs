@@ -41,7 +41,9 @@ impl Statistic {
                         return Err(ApiError::not_implemented(format_args!("the statistic {name}")));
                     }
                     None => {
-                        return Err(invalid(format!("The value {name} for parameter Stat is not supported.")));
+                        return Err(invalid(format!(
+                            "The value {name} for parameter Stat is not supported."
+                        )));
                     }
                 }
             }
