@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("delivery", &[&["core", "model", "wire", "aws"]]),
     ("engine", &[EVERYTHING]),
     ("pileus", &[EVERYTHING]),
-    ("kit", &[&["core", "model", "state", "service", "contract"]]),
+    ("kit", &[CLOUD]),
     ("sim", &[EVERYTHING]),
     ("bench", &[EVERYTHING]),
     // It makes crates/base/aws, so it must build without it.
