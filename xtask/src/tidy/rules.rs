@@ -1,6 +1,6 @@
 //! The rules, as tables. Each row has its reason in ARCHITECTURE.md: app -> {machine, cloud} -> contract -> base.
 
-/// What every crate below `crates/cloud` may use besides its neighbours.
+/// What every crate below `crates/cloud` may use besides its neighbours, and so the helpers of their tests.
 const CLOUD: &[&str] = &["core", "model", "aws", "state", "service", "contract"];
 /// What every crate below `crates/machine` may use: no AWS, no state.
 const MACHINE: &[&str] = &["core", "contract"];
