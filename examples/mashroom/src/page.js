@@ -65,14 +65,14 @@ export function renderPage(info) {
     ['Requests so far', escape(info.requests.toLocaleString('en'))],
   ];
   return `<!doctype html>
-<html lang="en">
+<html lang="en" style="--hue: ${hue(info.availabilityZone)}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Mashroom · ${escape(info.shortTask)}</title>
 <style>${STYLE}</style>
 </head>
-<body style="--hue: ${hue(info.availabilityZone)}">
+<body>
 <main>
 <header>${MUSHROOM}<div><h1>Mashroom</h1><p>This copy of the app served you.</p></div></header>
 <dl>${rows.map(([name, value]) => `<dt>${name}</dt><dd>${value}</dd>`).join('\n')}</dl>
