@@ -1,7 +1,10 @@
 """The firewall, the balancer and the limits are those of the kernel, not of a record."""
 
+import contextlib
 import json
+import os
 import pathlib
+import signal
 import socket
 import subprocess
 
@@ -69,6 +72,43 @@ def test_a_task_goes_out_by_its_nat_gateway(deployed):
         assert connect_from(space, host, listener.getsockname()[1]) == "open"
         _, (source, _) = listener.accept()
     assert {source} == expected
+
+
+def resolve_from(namespace, name, resolver="10.0.0.2"):
+    """The address that a UDP query for an A record gets from within an interface's namespace, else its answer in hex."""
+    program = (
+        "import socket,sys\n"
+        "labels = b''.join(bytes([len(part)]) + part.encode() for part in sys.argv[1].split('.'))\n"
+        "query = bytes.fromhex('0007 0100 0001 0000 0000 0000') + labels + bytes.fromhex('00 0001 0001')\n"
+        "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:\n"
+        " client.settimeout(3); client.connect((sys.argv[2], 53)); client.send(query); answer = client.recv(512)\n"
+        "one = answer[6:8] == b'\\0\\1'\n"
+        "print(socket.inet_ntoa(answer[-4:]) if one else answer.hex())\n")
+    command = ["nsenter", f"--net={namespace}", "python3", "-c", program, name, resolver]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_tasks_resolve_each_other_with_and_without_an_engine(deployed):
+    first, second = addresses(deployed)
+    space = interfaces(deployed)[second][0]
+    name = f"ip-{first.replace('.', '-')}.ec2.internal"
+    assert resolve_from(space, name) == first
+    [resolver] = deployed.processes("resolver")
+    deployed.kill()
+    try:
+        assert resolve_from(space, name) == first, "without an engine"
+    finally:
+        deployed.cli("start")
+    assert resolve_from(space, name) == first
+    assert deployed.processes("resolver") == [resolver], "the new engine found it"
+    os.kill(resolver, signal.SIGKILL)
+    wait_for(lambda: deployed.processes("resolver") not in ([], [resolver]), "another resolver")
+
+    def resolved():
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return resolve_from(space, name) == first
+
+    wait_for(resolved, "an answer of the new one")
 
 
 def test_limits_are_enforced_by_the_kernel(deployed):

@@ -22,7 +22,7 @@ use pileus_store::{Db, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use home::{EngineFile, Home};
-pub use machine::{BALANCER_COMMAND, MachineConfig, SHIM_COMMAND, remove_traces};
+pub use machine::{BALANCER_COMMAND, MachineConfig, RESOLVER_COMMAND, SHIM_COMMAND, remove_traces};
 
 /// What an engine is started with.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pileus_containers::{ContainersConfig, LinuxContainers};
 use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
-use pileus_fabric::{FabricConfig, LinuxFabric};
+use pileus_fabric::{FabricConfig, LinuxFabric, ResolverClient};
 use pileus_proxy::{BalancerClient, BalancerConfig};
 
 use crate::{EngineError, Home, pool};
@@ -14,6 +14,7 @@ use crate::{EngineError, Home, pool};
 /// The hidden subcommands by which this binary starts its other processes.
 pub const SHIM_COMMAND: &str = "shim";
 pub const BALANCER_COMMAND: &str = "balancer";
+pub const RESOLVER_COMMAND: &str = "resolver";
 
 /// What of the machine can be chosen.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,7 @@ pub struct MachineConfig {
 
 pub(crate) struct Machine {
     pub(crate) fabric: Arc<dyn Fabric>,
+    pub(crate) resolver: ResolverClient,
     pub(crate) containers: Arc<dyn Containers>,
     pub(crate) proxy: Arc<dyn Proxy>,
     pub(crate) bulk: Bulk,
@@ -35,6 +37,7 @@ impl Machine {
             |what: &'static str| move |error: String| MachineError::new(format!("open {what}"), error);
         let fabric = LinuxFabric::new(&fabric_config(home))
             .map_err(|error| failed("the networks")(error.to_string()))?;
+        let resolver = ResolverClient::start(own_command(RESOLVER_COMMAND)?, &fabric_config(home))?;
         let containers = LinuxContainers::new(containers_config(home)?)
             .map_err(|error| failed("the containers")(error.to_string()))?;
         let edge_ports = config.edge_port.map(|port| (80, port)).into_iter().collect::<BTreeMap<_, _>>();
@@ -42,6 +45,7 @@ impl Machine {
         let proxy = BalancerClient::start(own_command(BALANCER_COMMAND)?, balancer)?;
         Ok(Self {
             fabric: Arc::new(fabric),
+            resolver,
             containers: Arc::new(containers),
             proxy: Arc::new(proxy),
             bulk: pileus_bulk::open(&home.bulk())?,
@@ -70,8 +74,8 @@ fn own_command(subcommand: &str) -> Result<Vec<String>, EngineError> {
     Ok(vec![binary.to_string_lossy().into_owned(), subcommand.to_owned()])
 }
 
-/// Ends the balancer and all tasks of a home whose engine has ended, and removes every trace of them from the host:
-/// processes, namespaces, mounts, cgroups, links, tables, routes and files under `/run`. The state stays.
+/// Ends the balancer, the resolver and all tasks of a home whose engine has ended, and removes every trace of them from
+/// the host: processes, namespaces, mounts, cgroups, links, tables, routes and files under `/run`. The state stays.
 ///
 /// # Errors
 /// What could not be removed; everything else has been.

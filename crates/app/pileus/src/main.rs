@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use pileus_engine::{BALANCER_COMMAND, Home, SHIM_COMMAND};
+use pileus_engine::{BALANCER_COMMAND, Home, RESOLVER_COMMAND, SHIM_COMMAND};
 
 use cli::{Cli, Command};
 use failure::{Exit, Failure};
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, rest)) if command == SHIM_COMMAND => commands::hidden::shim(rest),
         Some((command, rest)) if command == BALANCER_COMMAND => commands::hidden::balancer(rest),
+        Some((command, rest)) if command == RESOLVER_COMMAND => commands::hidden::resolver(rest),
         _ => command(Cli::parse()),
     }
 }

@@ -24,6 +24,10 @@ pub enum FabricError {
     Nft { place: String, stderr: String },
     #[error("no free link-local address pair is left for the edge of {0}")]
     NoEdge(String),
+    #[error("another resolver holds {path}; there is one per instance", path = path.display())]
+    Locked { path: PathBuf },
+    #[error("the resolver does not answer ({reason}); see {log}", log = log.display())]
+    Resolver { reason: String, log: PathBuf },
     #[error("{object}: {source}")]
     In { object: String, source: Box<FabricError> },
 }

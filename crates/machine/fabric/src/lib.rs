@@ -14,7 +14,7 @@
 //! | `router`, `interface`, `routing` | one VPC's router, an interface's namespace, the wanted routes |
 //! | `firewall` | the router's nftables as a value, and the difference of two (pure) |
 //! | `host`, `edge`, `forwarding` | where the VPC meets the host's network |
-//! | `dns` | the VPC's resolver, which runs in any long-lived process |
+//! | `dns` | the VPC's resolver, its process, and the engine's side of that |
 //! | `namespace`, `netlink`, `message`, `link`, `nft` | the kernel's interfaces |
 
 mod apply;
@@ -42,7 +42,7 @@ use std::sync::{Mutex, MutexGuard};
 use pileus_contract::{Fabric, FabricSpec, MachineError};
 
 use crate::apply::Networks;
-pub use crate::dns::{Resolver, ResolverConfig};
+pub use crate::dns::{Resolver, ResolverClient, ResolverConfig, resolver_main};
 pub use crate::error::FabricError;
 use crate::host::Host;
 
@@ -103,13 +103,16 @@ impl Fabric for LinuxFabric {
     }
 }
 
-/// Removes every trace of an instance's networks, with no process of it left.
+/// Ends the resolver and removes every trace of an instance's networks, with no other process of it left.
 ///
 /// # Errors
 /// What could not be removed.
 pub fn clean(config: &FabricConfig) -> Result<(), MachineError> {
-    let mut networks = networks(config).map_err(|error| MachineError::new("remove the networks", error))?;
-    error::report("remove the networks", &networks.clean())
+    let failed = |error| MachineError::new("remove the networks", error);
+    let mut networks = networks(config).map_err(failed)?;
+    // Its sockets would keep the namespaces alive.
+    let resolver = dns::stop(config).err();
+    error::report("remove the networks", &networks.clean().into_iter().chain(resolver).collect::<Vec<_>>())
 }
 
 fn networks(config: &FabricConfig) -> Result<Networks, FabricError> {

@@ -3,8 +3,9 @@
 //! A namespace is entered only by a thread of its own, which ends afterwards: no thread of the engine ever stands
 //! in a foreign network. Sockets opened there stay in it wherever they are used later.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -57,8 +58,28 @@ impl Namespace {
         })
     }
 
+    /// What tells it from any other namespace that lives at the same time.
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        self.file.metadata().map(Identity::of).map_err(|e| FabricError::file("look at", &self.name, e))
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+}
+
+/// The device and the inode of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    fn of(metadata: Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Of what is mounted at `path`, if anything is there.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).map(Self::of).ok()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Brings the fabric to what the EC2 records say, and takes note of what is in force.
+//! Brings the fabric and the resolver to what the EC2 records say, and takes note of what is in force.
 
 use std::sync::Arc;
 
@@ -31,7 +31,9 @@ impl Loop for Network {
         if self.applied.as_ref() != Some(&spec) {
             // After a failure the fabric is in neither state: it is applied again.
             self.applied = None;
-            self.engine.machine.fabric.apply(&spec).map_err(|error| error.to_string())?;
+            let machine = &self.engine.machine;
+            machine.fabric.apply(&spec).map_err(|error| error.to_string())?;
+            machine.resolver.apply(&spec).map_err(|error| error.to_string())?;
         }
         self.engine.transact(|tx, _| {
             pileus_network::settle(tx, &spec, now);

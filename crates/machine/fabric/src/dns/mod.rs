@@ -1,23 +1,33 @@
 //! The VPC's resolver: at base + 2 and at 169.254.169.253 of the router's namespace.
 //!
 //! It answers the private names itself and asks the host's resolvers for the rest, with sockets in the host's
-//! namespace. It keeps no state but the names, so it may run in any process, best in one that outlives the engine.
+//! namespace. All of an engine's resolvers live in one process that outlives it: `process`, and the engine's side of it,
+//! `client`. What both know is in `files`.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>
 
 mod answer;
+mod client;
+mod files;
 mod forward;
+mod process;
 mod server;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
 
 use pileus_contract::fabric::{NameSpec, VpcSpec};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::error::{FabricError, Result};
-use crate::namespace::Namespace;
+use crate::namespace::{Identity, Namespace};
 use crate::routing;
+pub use client::ResolverClient;
+pub(crate) use client::stop;
+pub use process::resolver_main;
+
 use answer::Names;
 use forward::Upstreams;
 use server::Server;
@@ -25,7 +35,7 @@ use server::Server;
 const PORT: u16 = 53;
 
 /// Where a resolver listens and whom it asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolverConfig {
     /// The router's namespace: `Fabric::namespace` of the VPC's id.
     pub namespace: PathBuf,
@@ -44,11 +54,14 @@ impl ResolverConfig {
     }
 }
 
-/// A running resolver; dropping it stops it.
+/// A running resolver; dropping it stops it, and frees its addresses.
 #[derive(Debug)]
 pub struct Resolver {
+    config: ResolverConfig,
+    namespace: Identity,
     names: Arc<RwLock<Arc<Names>>>,
-    _stop: oneshot::Sender<()>,
+    /// The thread ends when the sender is dropped.
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Resolver {
@@ -66,17 +79,37 @@ impl Resolver {
             .enable_all()
             .build()
             .map_err(|e| FabricError::kernel("start the resolver", e))?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("resolver".to_owned())
             .spawn(move || runtime.block_on(server.run(sockets, stopped)))
             .map_err(|e| FabricError::kernel("start the resolver", e))?;
-        Ok(Self { names, _stop: stop })
+        Ok(Self {
+            config: config.clone(),
+            namespace: namespace.identity()?,
+            names,
+            running: Some((stop, thread)),
+        })
+    }
+
+    /// Whether this is the resolver of `config`: a namespace at the same path may be a new one.
+    fn is_of(&self, config: &ResolverConfig) -> bool {
+        self.config == *config && Identity::at(&config.namespace) == Some(self.namespace)
     }
 
     /// Replaces all private names.
     pub fn update(&self, names: &[NameSpec]) {
         let names = Arc::new(Names::new(names));
         *self.names.write().unwrap_or_else(std::sync::PoisonError::into_inner) = names;
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        let Some((stop, thread)) = self.running.take() else { return };
+        drop(stop);
+        if thread.join().is_err() {
+            tracing::error!(namespace = %self.config.namespace.display(), "a resolver panicked");
+        }
     }
 }
 

@@ -12,3 +12,4 @@ mod dns;
 mod edge;
 mod groups;
 mod lifecycle;
+mod resolver;
