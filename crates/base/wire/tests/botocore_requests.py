@@ -43,8 +43,7 @@ CALLS = [
         "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [{
             "name": "web", "image": "web:latest", "essential": True, "portMappings": [{"containerPort": 3000}],
             "environment": [{"name": "A", "value": "é\n"}],
-            "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}},
-            "healthCheck": {"command": ["CMD-SHELL", "exit 0"], "interval": 5}}]}),
+            "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}}}]}),
     ("ecs", "CreateService", {"cluster": "c", "serviceName": "web", "taskDefinition": "web:1", "desiredCount": 2,
         "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 50,
                                     "deploymentCircuitBreaker": {"enable": True, "rollback": True}},
