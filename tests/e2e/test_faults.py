@@ -118,7 +118,7 @@ def test_a_killed_balancer_comes_back_and_forgets_nothing(running):
 def test_a_crash_of_everything_leaves_nothing_after_down(running):
     engine, _ = running
     instance = engine.instance
-    for pid in [engine.pid, *engine.processes("balancer"), *engine.processes("shim")]:
+    for pid in [engine.pid, *(pid for kind in ("balancer", "resolver", "shim") for pid in engine.processes(kind))]:
         os.kill(pid, signal.SIGKILL)
     assert traces(instance), "there is something to remove"
     engine.cli("down", "--all", "--yes")
@@ -130,7 +130,7 @@ def test_a_start_after_a_reboot_rebuilds_the_data_plane(running):
     """A reboot ends every process and clears /run, cgroups and the network; the disk stays."""
     engine, app = running
     instance, before = engine.instance, {task["id"] for task in engine.tasks(app)}
-    for pid in [engine.pid, *engine.processes("balancer"), *engine.processes("shim")]:
+    for pid in [engine.pid, *(pid for kind in ("balancer", "resolver", "shim") for pid in engine.processes(kind))]:
         os.kill(pid, signal.SIGKILL)
     engine.cli("stop")
     assert traces(instance) == []

@@ -57,7 +57,7 @@ CALLS = [
     ("iam", "ListRoles", {}),
     ("sts", "GetCallerIdentity", {}),
     ("sts", "AssumeRole", {"RoleArn": "arn:aws:iam::000000000000:role/ecs-task", "RoleSessionName": "session",
-        "DurationSeconds": 900, "TransitiveTagKeys": ["a"]}),
+        "DurationSeconds": 900}),
     ("logs", "PutLogEvents", {"logGroupName": "/ecs/web", "logStreamName": "s",
         "logEvents": [{"timestamp": 1795377600123, "message": "{\"level\":\"info\"} \u20ac"}]}),
     ("logs", "TagResource", {"resourceArn": "arn:aws:logs:us-east-1:000000000000:log-group:a", "tags": {"k": "v"}}),
