@@ -22,6 +22,8 @@ use pileus_contract::MachineError;
 use pileus_contract::proxy::{Proxy, ProxyEvent, ProxySpec};
 
 use crate::config::BalancerConfig;
+use crate::daemon::lock;
+use crate::error::ProxyError;
 use crate::wire::{Command, write_frame};
 use supervisor::Supervisor;
 
@@ -151,10 +153,7 @@ impl Proxy for BalancerClient {
 /// It cannot be ended.
 pub fn stop(config: &BalancerConfig) -> Result<(), MachineError> {
     let failed = |cause: &dyn std::fmt::Display| MachineError::new("end the balancer", cause);
-    let Ok(mut connection) = UnixStream::connect(config.socket_path()) else {
-        // Nobody listens: there is none.
-        return forget(config);
-    };
+    let Some(mut connection) = find(config).map_err(|error| failed(&error))? else { return Ok(()) };
     let peer = getsockopt(&connection, sockopt::PeerCredentials).map_err(|error| failed(&error))?;
     if write_frame(&mut connection, &Command::Shutdown).is_ok() && ends(peer.pid()) {
         return forget(config);
@@ -165,6 +164,30 @@ pub fn stop(config: &BalancerConfig) -> Result<(), MachineError> {
         Err(error) => return Err(failed(&error)),
     }
     if ends(peer.pid()) { forget(config) } else { Err(failed(&"it survives SIGKILL")) }
+}
+
+/// A connection to the balancer that is there, or just starting. `None`: there is none, and what it kept is removed.
+fn find(config: &BalancerConfig) -> Result<Option<UnixStream>, Box<dyn std::error::Error>> {
+    let end = Instant::now() + END_PATIENCE;
+    loop {
+        if let Ok(connection) = UnixStream::connect(config.socket_path()) {
+            return Ok(Some(connection));
+        }
+        if !config.run_dir.exists() {
+            return Ok(None);
+        }
+        match lock(&config.lock_path()) {
+            // None can start while this is held.
+            Ok(_held) => {
+                forget(config)?;
+                return Ok(None);
+            }
+            Err(ProxyError::Locked { .. }) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Leaves the balancer running: it serves on, and the next engine finds it.

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use super::apply::Applier;
 use super::events::Hub;
-use crate::error::ProxyError;
 use crate::wire::{Command, Report, read_frame, write_frame};
 
 /// An engine that takes nothing for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves the control socket until a shutdown is asked for.
-pub(crate) fn listen(path: &Path, applier: &Arc<Mutex<Applier>>, hub: &Arc<Hub>) -> Result<(), ProxyError> {
-    let listener = bind(path).map_err(|source| ProxyError::io("listen on", path, source))?;
+pub(crate) fn listen(listener: &UnixListener, path: &Path, applier: &Arc<Mutex<Applier>>, hub: &Arc<Hub>) {
     let ended = Arc::new(AtomicBool::new(false));
     for connection in 0.. {
         let stream = match listener.accept() {
@@ -43,11 +41,10 @@ pub(crate) fn listen(path: &Path, applier: &Arc<Mutex<Applier>>, hub: &Arc<Hub>)
             tracing::warn!(%error, "cannot serve an engine");
         }
     }
-    Ok(())
 }
 
 /// The lock says that no other balancer lives here, so a socket that is there is a dead one's.
-fn bind(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -53,6 +53,9 @@ pub fn balancer_main(config: BalancerConfig) -> Result<(), ProxyError> {
         .map(|index| worker::start(index, config.max_connections, Arc::clone(&hub)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| ProxyError::start("start a worker", source))?;
+    // Before it serves, so that nobody finds it serving but deaf.
+    let listener = control::bind(&config.socket_path())
+        .map_err(|source| ProxyError::io("listen on", &config.socket_path(), source))?;
     let mut applier = Applier::new(config.clone(), home, workers, checker, Arc::clone(&hub));
     applier.restore();
     let applier = Arc::new(Mutex::new(applier));
@@ -66,11 +69,12 @@ pub fn balancer_main(config: BalancerConfig) -> Result<(), ProxyError> {
             }
         })
         .map_err(|source| ProxyError::start("start its housekeeping", source))?;
-    control::listen(&config.socket_path(), &applier, &hub)
+    control::listen(&listener, &config.socket_path(), &applier, &hub);
+    Ok(())
 }
 
 /// One balancer for one directory; the lock goes with the process, however it ends.
-fn lock(path: &Path) -> Result<Flock<File>, ProxyError> {
+pub(crate) fn lock(path: &Path) -> Result<Flock<File>, ProxyError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -21,6 +21,15 @@ use crate::messages::{Message, read_message};
 /// Longer than anything here takes; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until `condition` holds.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A balancer process and what it serves.
 pub(crate) struct Bed {
     pub(crate) client: BalancerClient,
@@ -40,7 +49,7 @@ impl Bed {
     pub(crate) fn with(spec: ProxySpec, adjust: impl FnOnce(&mut BalancerConfig)) -> Self {
         let dir = tempfile::Builder::new().prefix("pileus-balancer-").tempdir().expect("a directory");
         let mut config = BalancerConfig::new(dir.path().join("run"));
-        config.edge_ports = (1..=999).map(|port| (port, 0)).collect::<BTreeMap<u16, u16>>();
+        config.edge_ports = BTreeMap::from([(80, 0), (81, 0)]);
         config.workers = 2;
         config.time_scale = 100.0;
         adjust(&mut config);
@@ -264,6 +273,11 @@ impl Target {
             draining: false,
             last_known: Some(Health::Healthy),
         }
+    }
+
+    /// Waits for the first request whose start line contains `part`.
+    pub(crate) fn wait_for_request(&self, part: &str) {
+        until("the request", || self.requests().iter().any(|request| request.start.contains(part)));
     }
 
     pub(crate) fn requests(&self) -> Vec<Message> {

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 
 use pileus_contract::proxy::{Health, ListenerSpec, ProxyEvent, RuleAction};
 
-use crate::bed::{Bed, Target, Wire, default_rule, load_balancer, respond, simple};
+use crate::bed::{Bed, Target, Wire, default_rule, load_balancer, respond, simple, until};
 use crate::messages::{read_exact, read_until};
 
 fn wait_for_drained(bed: &mut Bed, port: u16) {
@@ -31,9 +31,7 @@ fn a_draining_target_finishes_what_it_has() {
     let mut bed = Bed::new(simple(&[&leaving]));
     let mut slow = bed.connect();
     slow.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    while leaving.requests().is_empty() {
-        std::thread::yield_now();
-    }
+    leaving.wait_for_request("GET");
     bed.change(|spec| {
         spec.target_groups[0].targets[0].draining = true;
         spec.target_groups[0].targets.push(staying.spec());
@@ -88,10 +86,10 @@ fn no_request_fails_while_the_configuration_changes() {
             spec.load_balancers[0].attributes.xff_client_port = round % 2 == 0;
         });
         let before = served.load(Ordering::Relaxed);
-        while served.load(Ordering::Relaxed) < before + 5 {
-            std::thread::yield_now();
+        until("more answers", || {
             assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
-        }
+            served.load(Ordering::Relaxed) >= before + 5
+        });
     }
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -133,9 +131,7 @@ fn listeners_come_and_go() {
         assert_eq!(wire.get("/").text(), "ok");
     }
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    while !target.requests().iter().any(|request| request.start.contains("/slow")) {
-        std::thread::yield_now();
-    }
+    target.wait_for_request("/slow");
     bed.change(|spec| spec.load_balancers[0].listeners.truncate(1));
     assert!(idle.rest().is_empty() && edge.rest().is_empty(), "idle connections end");
     go.send(()).expect("the target listens");

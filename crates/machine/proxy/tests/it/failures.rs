@@ -184,9 +184,7 @@ fn a_client_that_goes_away_frees_its_target() {
     let mut bed = Bed::new(simple(&[&target]));
     let mut wire = bed.connect();
     wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    while target.requests().is_empty() {
-        std::thread::yield_now();
-    }
+    target.wait_for_request("GET");
     drop(wire);
     assert_eq!(noticed.recv_timeout(crate::bed::PATIENCE), Ok(true));
 }

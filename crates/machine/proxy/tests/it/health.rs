@@ -94,9 +94,7 @@ fn least_outstanding_requests_avoids_the_busy() {
     let mut bed = Bed::new(spec);
     let mut slow = bed.connect();
     slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    while busy.requests().is_empty() {
-        std::thread::yield_now();
-    }
+    busy.wait_for_request("GET");
     bed.change(|spec| spec.target_groups[0].targets.push(idle.spec()));
     let mut wire = bed.connect();
     assert!((0..10).all(|_| wire.get("/").text() == "idle"));

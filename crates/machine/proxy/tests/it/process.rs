@@ -1,7 +1,8 @@
 //! The process: found again, restarted, ended; and the engine's side of it.
 
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -9,7 +10,7 @@ use nix::unistd::Pid;
 use pileus_contract::proxy::{Health, Proxy, ProxyEvent};
 use pileus_proxy::{BalancerConfig, balancer_main};
 
-use crate::bed::{Bed, Target, Wire, simple, start};
+use crate::bed::{Bed, Target, Wire, simple, start, until};
 
 fn wait_for_start(bed: &mut Bed) -> Pid {
     let pid = bed.wait_for("the start", |event| match event {
@@ -62,27 +63,34 @@ fn a_balancer_alone_serves_by_what_it_kept() {
     bed.wait_for_health(two.address.port(), &Health::Unhealthy(reason));
     // What was learnt is on disk within a moment.
     let state = bed.config.run_dir.join("balancer.json");
-    while !std::fs::read_to_string(&state).expect("kept").contains("ResponseCodeMismatch") {
-        std::thread::yield_now();
-    }
+    until("what was learnt", || {
+        std::fs::read_to_string(&state).expect("kept").contains("ResponseCodeMismatch")
+    });
     assert_eq!(std::fs::metadata(&state).expect("kept").permissions().mode() & 0o777, 0o600);
     // No engine is there to hand it a configuration.
     let json = serde_json::to_string(&bed.config).expect("JSON");
     drop(std::mem::replace(&mut bed.client, start(&BalancerConfig::new(bed.config.run_dir.join("other")))));
     kill(pid, Signal::SIGKILL).expect("it ran");
     waitpid(pid, None).expect("a child of this process");
-    let mut alone = Command::new(env!("CARGO_BIN_EXE_pileus-balancer")).arg(json).spawn().expect("started");
-    let mut wire = loop {
-        match std::net::TcpStream::connect(edge) {
-            Ok(_) => break Wire::connect(edge),
-            Err(_) => std::thread::yield_now(),
-        }
-    };
+    let alone = Command::new(env!("CARGO_BIN_EXE_pileus-balancer")).arg(json).stderr(Stdio::null()).spawn();
+    let mut alone = Alone(alone.expect("started"));
+    until("the edge", || TcpStream::connect(edge).is_ok());
+    let mut wire = Wire::connect(edge);
     assert!((0..10).all(|_| wire.get("/").text() == "one"), "it knows what it knew");
     bed.client.teardown().expect("the other one");
     bed.client = start(&bed.config);
     bed.client.teardown().expect("asked to end");
-    assert!(alone.wait().expect("ended").success());
+    assert!(alone.0.wait().expect("ended").success());
+}
+
+/// A balancer that nobody supervises, killed at the latest with the test.
+struct Alone(Child);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.0.kill();
+    }
 }
 
 #[test]

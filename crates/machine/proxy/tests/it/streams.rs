@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::bed::{Bed, Target, respond, simple};
+use crate::bed::{Bed, Target, respond, simple, until};
 use crate::messages::{read_body, read_exact, read_message, read_until};
 
 const HOST: &str = "Host: web.us-east-1.elb.localhost\r\n";
@@ -63,13 +63,13 @@ fn a_response_streams_while_the_target_still_writes() {
 
 /// Waits until `count` stands still, and returns it.
 fn settled(count: &AtomicUsize) -> usize {
-    loop {
-        let before = count.load(Ordering::Relaxed);
+    let mut before = 0;
+    until("a stand-still", || {
         std::thread::sleep(Duration::from_millis(200));
-        if before > 0 && count.load(Ordering::Relaxed) == before {
-            return before;
-        }
-    }
+        let now = count.load(Ordering::Relaxed);
+        now > 0 && now == std::mem::replace(&mut before, now)
+    });
+    before
 }
 
 const HUGE: usize = 64 * 1024 * 1024;
