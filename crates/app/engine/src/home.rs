@@ -5,10 +5,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
+
+/// How long an engine that starts or stops may hold the home without being ready.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// The directories of one engine. Two engines with different homes share nothing on the host.
 #[derive(Clone, Debug)]
@@ -21,8 +26,32 @@ pub struct Home {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFile {
     pub pid: i32,
+    /// When the process started, in clock ticks since boot: another process that got its number has another time.
+    started: u64,
     /// The port of the AWS API on loopback.
     pub port: u16,
+}
+
+impl EngineFile {
+    /// What this process, being an engine, writes down.
+    pub(crate) fn own(port: u16) -> io::Result<Self> {
+        let pid = std::process::id().cast_signed();
+        let started = started(pid).ok_or_else(|| io::Error::other("/proc/self/stat cannot be read"))?;
+        Ok(Self { pid, started, port })
+    }
+
+    fn is_alive(&self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+/// When a process that lives has started; `None` where there is none, or but a zombie.
+fn started(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; after it come the state (field 3) and, as field 22, the start.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
 }
 
 impl Home {
@@ -96,11 +125,47 @@ impl Home {
         self.run().join("engine.json")
     }
 
+    /// Claims the home for an engine, or for removing what one has left; the claim ends with the file, however its
+    /// process ends. `None` where another process has it.
+    ///
+    /// # Errors
+    /// The home cannot be opened.
+    pub(crate) fn try_claim(&self) -> io::Result<Option<fs::File>> {
+        let file = fs::File::open(self.root.join("instance"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Like [`Self::engine`], but an engine that is being started or has just ended is awaited.
+    ///
+    /// # Errors
+    /// Something else holds the home.
+    pub fn settled_engine(&self) -> io::Result<Option<EngineFile>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(file) = self.engine() {
+                return Ok(Some(file));
+            }
+            if self.try_claim()?.is_some() {
+                return Ok(None);
+            }
+            if Instant::now() > end {
+                let what =
+                    "is held by a process that is not ready after 10 s: an engine that starts or stops";
+                return Err(io::Error::other(format!("{} {what}", self.root.display())));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// What the running engine wrote down; `None` where there is none, or it is gone.
     pub fn engine(&self) -> Option<EngineFile> {
         let text = fs::read(self.engine_file()).ok()?;
         let file: EngineFile = serde_json::from_slice(&text).ok()?;
-        is_engine(file.pid).then_some(file)
+        file.is_alive().then_some(file)
     }
 
     pub(crate) fn write_engine_file(&self, file: &EngineFile) -> io::Result<()> {
@@ -110,26 +175,38 @@ impl Home {
     }
 }
 
-/// Whether `pid` is a living `pileus` process, and not another that got its number.
-fn is_engine(pid: i32) -> bool {
-    let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let mut words = command.split(|&byte| byte == 0);
-    words.next().is_some() && words.any(|word| word == b"engine")
+fn instance_id(path: &Path) -> io::Result<String> {
+    if !path.try_exists()? {
+        let mut bytes = [0_u8; 3];
+        crate::entropy::fill(&mut bytes)?;
+        let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        create_whole(path, &id)?;
+    }
+    let id = fs::read_to_string(path)?;
+    if id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(id);
+    }
+    let what = "is damaged: it must hold the six hexadecimal digits that name this engine on the host";
+    Err(io::Error::other(format!("{} {what}", path.display())))
 }
 
-fn instance_id(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Ok(id) if id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => return Ok(id),
-        Ok(_) => return Err(io::Error::other(format!("{} is damaged", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// Creates a file with its content in one step, so that no other process ever sees half of it and no kill leaves half
+/// of it. `false` where it is there already.
+pub(crate) fn create_whole(path: &Path, content: &str) -> io::Result<bool> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}", nix::unistd::gettid()));
+    let partial = PathBuf::from(partial);
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    io::Write::write_all(&mut file, content.as_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&partial, path);
+    fs::remove_file(&partial)?;
+    match linked {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
-    let mut bytes = [0_u8; 3];
-    crate::entropy::fill(&mut bytes)?;
-    let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, id.as_bytes())?;
-    Ok(id)
 }
 
 #[cfg(test)]
@@ -143,8 +220,28 @@ mod tests {
         let second = Home::open(&dir).expect("the same home");
         assert_eq!(first.instance(), second.instance());
         assert_eq!(second.engine(), None);
+        let claim = first.try_claim().expect("the home").expect("nobody else has it");
+        assert!(second.try_claim().expect("the home").is_none());
+        drop(claim);
+        assert_eq!(second.settled_engine().expect("the home"), None);
+        assert!(EngineFile::own(1).expect("this process").is_alive());
+        let (pid, started) = (std::process::id().cast_signed(), 1);
+        assert!(!EngineFile { pid, started, port: 1 }.is_alive(), "another process had this number");
         fs::write(dir.join("instance"), "..").expect("a file");
         assert!(Home::open(&dir).is_err());
+        fs::remove_dir_all(dir).expect("it can be removed");
+    }
+
+    #[test]
+    fn engines_that_open_a_new_home_at_once_agree_on_its_id() {
+        let dir = std::env::temp_dir().join(format!("pileus-homes-{}", std::process::id()));
+        let ids: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
+            let open = || Home::open(&dir).expect("the home").instance().to_owned();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it opens")).collect()
+        });
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        assert_eq!(fs::read_dir(&dir).expect("the home").count(), 1, "nothing but the id is left");
         fs::remove_dir_all(dir).expect("it can be removed");
     }
 }

@@ -13,8 +13,10 @@ mod pool;
 mod server;
 mod wiring;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pileus_contract::MachineError;
 use pileus_core::{Clock, SystemClock};
@@ -65,9 +67,26 @@ pub fn run(config: &EngineConfig) -> Result<(), EngineError> {
     result
 }
 
+/// Claims the home: a second engine is refused here, before it touches the machine.
+///
+/// Where the holder is not ready yet, or about to end, its fate is awaited: whoever started this engine then finds a
+/// ready one, or this one takes over.
+async fn claim(home: &Home) -> Result<File, EngineError> {
+    let end = Instant::now() + home::PATIENCE;
+    loop {
+        if let Some(claim) = home.try_claim()? {
+            return Ok(claim);
+        }
+        if home.engine().is_some() || Instant::now() > end {
+            return Err(StoreError::InUse { path: home.state() }.into());
+        }
+        tokio::time::sleep(home::POLL).await;
+    }
+}
+
 async fn serve(config: &EngineConfig) -> Result<(), EngineError> {
     let home = &config.home;
-    // The state is the lock: a second engine on this home is refused here, before it touches the machine.
+    let _claim = claim(home).await?;
     let db = Arc::new(Db::open(&home.state(), wiring::tables())?);
     let listener = server::listen(config.port).await?;
     let port = listener.local_addr()?.port();
@@ -77,13 +96,14 @@ async fn serve(config: &EngineConfig) -> Result<(), EngineError> {
     engine.claim_public_addresses(home)?;
     let loops = loops::start(&engine);
     let server = tokio::spawn(server::serve(listener, engine.clone(), loops));
-    let file = EngineFile { pid: std::process::id().cast_signed(), port };
-    home.write_engine_file(&file)?;
+    home.write_engine_file(&EngineFile::own(port)?)?;
     tracing::info!(port, instance = home.instance(), "the engine is ready");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("told to end; tasks and the balancer go on"),
         _ = interrupt.recv() => tracing::info!("interrupted; tasks and the balancer go on (`pileus stop` ends them)"),
+        // No state has this version: what ends this wait is a disk that refuses, also while nobody asks for anything.
+        () = engine.durable(u64::MAX) => {}
         ended = server => tracing::error!(?ended, "the API server ended"),
     }
     Ok(())

@@ -9,6 +9,8 @@ use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
 use pileus_fabric::{FabricConfig, LinuxFabric, ResolverClient};
 use pileus_proxy::{BalancerClient, BalancerConfig};
 
+use pileus_store::StoreError;
+
 use crate::{EngineError, Home, pool};
 
 /// The hidden subcommands by which this binary starts its other processes.
@@ -80,6 +82,9 @@ fn own_command(subcommand: &str) -> Result<Vec<String>, EngineError> {
 /// # Errors
 /// What could not be removed; everything else has been.
 pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
+    // An engine that is being started waits until this is done; one that runs must not lose what it stands on.
+    let claim = home.try_claim()?;
+    let _claim = claim.ok_or_else(|| StoreError::InUse { path: home.state() })?;
     let balancer = pileus_proxy::stop(&BalancerConfig::new(home.run()));
     let containers = pileus_containers::clean_leftovers(&containers_config(home)?)
         .map_err(|error| MachineError::new("remove the tasks", error));

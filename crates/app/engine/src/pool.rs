@@ -1,14 +1,15 @@
 //! Which public addresses are this engine's: of the 512 networks of 198.18.0.0/15 one that no other engine on this
 //! host has claimed. A claim is a file under `/run/pileus/pools`, so a reboot clears them all.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
 use crate::Home;
+use crate::home::create_whole;
 
 pub(crate) const CLAIMS: &str = "/run/pileus/pools";
 const POOLS: u32 = 512;
@@ -71,13 +72,7 @@ fn pool(number: u32) -> Ipv4Net {
 /// True if the pool is this engine's now.
 fn try_claim(home: &Home, pool: Ipv4Net) -> io::Result<bool> {
     let path = claim_path(pool);
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(mut file) => file.write_all(home.instance().as_bytes()).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok(holder(&path)?.as_deref() == Some(home.instance()))
-        }
-        Err(error) => Err(error),
-    }
+    Ok(create_whole(&path, home.instance())? || holder(&path)?.as_deref() == Some(home.instance()))
 }
 
 fn claim_path(pool: Ipv4Net) -> PathBuf {

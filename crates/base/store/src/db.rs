@@ -226,7 +226,7 @@ mod tests {
             // The writer thread closes the file a moment after its channel.
             match open(&path) {
                 Ok(db) => break db,
-                Err(StoreError::Open { .. }) => tokio::task::yield_now().await,
+                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
         };
@@ -261,9 +261,22 @@ mod tests {
             let meta = redb::TableDefinition::<&str, u32>::new("meta");
             write.open_table(meta).expect("a table").insert("format", disk::FORMAT + 1).expect("a row");
             write.commit().expect("a commit");
-            assert!(matches!(open(&path), Err(StoreError::Open { .. })));
+            assert!(matches!(open(&path), Err(StoreError::InUse { .. })));
         }
         let Err(error) = open(&path) else { panic!("a newer format was opened") };
         assert!(error.to_string().contains("newer"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_to_be_damaged() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("state.redb");
+        drop(redb::Database::create(&path).expect("a new file"));
+        let whole = std::fs::read(&path).expect("a file");
+        for damage in [b"no database at all".repeat(1000), whole[..whole.len() / 2].to_vec()] {
+            std::fs::write(&path, damage).expect("a write");
+            let Err(error) = open(&path) else { panic!("a damaged file was opened") };
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The file: one redb table of rows, `(table, scope, key)` to JSON, and one of facts about the file itself.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pileus_core::Scope;
@@ -15,9 +16,13 @@ const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("rows");
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error("the state in {path} is in use by another engine; `pileus stop` ends that one.")]
+    InUse { path: PathBuf },
     #[error(
-        "cannot open the state in {path}: {source}. Another engine may be using it: `pileus stop` ends that one."
+        "the state in {path} is damaged: {source}. Put back a copy of the file, or move it away to start afresh."
     )]
+    Damaged { path: PathBuf, source: Box<redb::DatabaseError> },
+    #[error("cannot open the state in {path}: {source}. It must be writable, and its disk have free space.")]
     Open { path: PathBuf, source: Box<redb::DatabaseError> },
     #[error(
         "the state in {path} has format {found}, which is newer than the format {FORMAT} of this version of \
@@ -36,6 +41,19 @@ fn disk(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Disk(Box::new(error.into()))
 }
 
+/// Why a file could not be opened, told apart by what there is to do about it.
+fn refused(path: &Path, source: redb::DatabaseError) -> StoreError {
+    use redb::{DatabaseError, StorageError};
+    let path = path.to_owned();
+    match source {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path },
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != ErrorKind::InvalidData => {
+            StoreError::Open { path, source: Box::new(DatabaseError::Storage(StorageError::Io(error))) }
+        }
+        other => StoreError::Damaged { path, source: Box::new(other) },
+    }
+}
+
 pub(crate) struct Disk {
     database: Database,
     path: PathBuf,
@@ -44,8 +62,7 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let path = path.to_owned();
-        let database = Database::create(&path)
-            .map_err(|source| StoreError::Open { path: path.clone(), source: Box::new(source) })?;
+        let database = Database::create(&path).map_err(|source| refused(&path, source))?;
         let disk_file = Self { database, path };
         disk_file.check_format()?;
         Ok(disk_file)

@@ -41,7 +41,7 @@ pub(crate) fn run(home: &Path, printer: &mut Printer) -> Result<Exit, Failure> {
 
 /// Ends everything of `home`; whether an engine ran.
 pub(crate) fn end(home: &Home, printer: &mut Printer) -> Result<bool, Failure> {
-    let engine = home.engine();
+    let engine = home.settled_engine()?;
     if let Some(file) = &engine {
         printer.draw("ending the engine");
         end_engine(home, file, printer)?;
