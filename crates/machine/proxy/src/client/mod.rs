@@ -170,8 +170,11 @@ pub fn stop(config: &BalancerConfig) -> Result<(), MachineError> {
 fn find(config: &BalancerConfig) -> Result<Option<UnixStream>, Box<dyn std::error::Error>> {
     let end = Instant::now() + END_PATIENCE;
     loop {
-        if let Ok(connection) = UnixStream::connect(config.socket_path()) {
-            return Ok(Some(connection));
+        match UnixStream::connect(config.socket_path()) {
+            Ok(connection) => return Ok(Some(connection)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(error) => return Err(error.into()),
         }
         if !config.run_dir.exists() {
             return Ok(None);
@@ -201,9 +204,10 @@ impl Drop for BalancerClient {
 fn ends(pid: i32) -> bool {
     let end = Instant::now() + END_PATIENCE;
     while Instant::now() < end {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        if !stat.is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z')) {
-            return true;
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) if stat.rsplit(") ").next().is_some_and(|state| state.starts_with('Z')) => return true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+            _ => {}
         }
         std::thread::sleep(Duration::from_millis(5));
     }
