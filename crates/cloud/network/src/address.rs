@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html>
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use pileus_aws::ec2;
 use pileus_core::ApiError;
@@ -48,7 +49,8 @@ pub fn operations(router: &mut Router) {
     router
         .on::<ec2::ops::AllocateAddress>(allocate_address)
         .on::<ec2::ops::ReleaseAddress>(release_address)
-        .on::<ec2::ops::DescribeAddresses>(describe_addresses);
+        .on::<ec2::ops::DescribeAddresses>(describe_addresses)
+        .on::<ec2::ops::DescribeAddressesAttribute>(describe_addresses_attribute);
 }
 
 fn allocate_address(
@@ -111,7 +113,7 @@ fn release_address(
     Ok(pileus_model::Unit {})
 }
 
-fn interface_of(tx: &Tx, address: &Address) -> Option<std::sync::Arc<Interface>> {
+fn interface_of(tx: &Tx, address: &Address) -> Option<Arc<Interface>> {
     tx.get::<Interface>(&address.association.as_ref()?.interface)
 }
 
@@ -153,6 +155,30 @@ fn describe_addresses(
     Ok(ec2::DescribeAddressesResult { addresses })
 }
 
+/// The only attribute is the name for reverse lookups. None can be set, so there is none to tell; Terraform asks after
+/// each `aws_eip`.
+fn describe_addresses_attribute(
+    cx: &mut Context,
+    input: ec2::DescribeAddressesAttributeRequest,
+) -> Result<ec2::DescribeAddressesAttributeResult, ApiError> {
+    let selection = Selection {
+        ids: &input.allocation_ids,
+        filters: &None,
+        next_token: &input.next_token,
+        max_results: input.max_results,
+    };
+    let (addresses, next_token) = select(cx.tx, selection, FILTERS)?;
+    let attribute = |address: &Arc<Address>| ec2::AddressAttribute {
+        public_ip: Some(address.public_ip.to_string()),
+        allocation_id: Some(address.id.clone()),
+        ..Default::default()
+    };
+    Ok(ec2::DescribeAddressesAttributeResult {
+        addresses: Some(addresses.iter().map(attribute).collect()),
+        next_token,
+    })
+}
+
 fn shape(tx: &Tx, address: &Address) -> ec2::Address {
     let interface = interface_of(tx, address);
     ec2::Address {
@@ -185,6 +211,12 @@ mod tests {
         let by_ip =
             ec2::DescribeAddressesRequest { public_ips: Some(vec![ip.clone()]), ..Default::default() };
         assert_eq!(cloud.ok::<ec2::ops::DescribeAddresses>(by_ip.clone()).addresses.unwrap().len(), 1);
+        let attributes = ec2::DescribeAddressesAttributeRequest {
+            allocation_ids: Some(vec![id.clone()]),
+            ..Default::default()
+        };
+        let attributes = cloud.ok::<ec2::ops::DescribeAddressesAttribute>(attributes).addresses.unwrap();
+        assert_eq!((attributes[0].public_ip.as_ref(), &attributes[0].ptr_record), (Some(&ip), &None));
         let release = |id: Option<&String>, ip: Option<&String>| ec2::ReleaseAddressRequest {
             allocation_id: id.cloned(),
             public_ip: ip.cloned(),

@@ -88,6 +88,39 @@ fn a_role_lives_and_is_the_same_in_every_region() {
 }
 
 #[test]
+fn a_role_is_changed_and_tagged() {
+    let mut cloud = cloud();
+    let arn = create_role(&mut cloud, "app", TASKS).arn.unwrap();
+    assert_eq!(cloud.code::<sts_ops::AssumeRole>(assume(&arn, "someone")), "AccessDenied");
+    let trust_in = |document: String| iam::UpdateAssumeRolePolicyRequest {
+        role_name: "app".into(),
+        policy_document: document,
+    };
+    assert_eq!(
+        cloud.code::<iam_ops::UpdateAssumeRolePolicy>(trust_in("{".into())),
+        "MalformedPolicyDocument"
+    );
+    cloud.ok::<iam_ops::UpdateAssumeRolePolicy>(trust_in(trust(ACCOUNT)));
+    cloud.ok::<sts_ops::AssumeRole>(assume(&arn, "someone"));
+    cloud.ok::<iam_ops::UpdateRole>(iam::UpdateRoleRequest {
+        role_name: "app".into(),
+        description: Some("the app".into()),
+        max_session_duration: Some(7200),
+    });
+    let tag = |key: &str| iam::Tag { key: key.into(), value: "1".into() };
+    cloud.ok::<iam_ops::TagRole>(iam::TagRoleRequest {
+        role_name: "app".into(),
+        tags: vec![tag("a"), tag("b")],
+    });
+    let untag = iam::UntagRoleRequest { role_name: "app".into(), tag_keys: vec!["a".into(), "z".into()] };
+    cloud.ok::<iam_ops::UntagRole>(untag);
+    let input = iam::ListRoleTagsRequest { role_name: "app".into(), ..Default::default() };
+    assert_eq!(cloud.ok::<iam_ops::ListRoleTags>(input).tags, Some(vec![tag("b")]));
+    let role = cloud.ok::<iam_ops::GetRole>(iam::GetRoleRequest { role_name: "app".into() }).role.unwrap();
+    assert_eq!((role.description.as_deref(), role.max_session_duration), (Some("the app"), Some(7200)));
+}
+
+#[test]
 fn a_role_with_policies_cannot_be_deleted() {
     let mut cloud = cloud();
     create_role(&mut cloud, "app", TASKS);

@@ -179,6 +179,14 @@ impl Operation for DescribeAddresses {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ADDRESSES;
 }
 
+pub struct DescribeAddressesAttribute;
+
+impl Operation for DescribeAddressesAttribute {
+    type Input = super::DescribeAddressesAttributeRequest;
+    type Output = super::DescribeAddressesAttributeResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ADDRESSES_ATTRIBUTE;
+}
+
 pub struct DescribeAvailabilityZones;
 
 impl Operation for DescribeAvailabilityZones {
@@ -299,6 +307,14 @@ impl Operation for DisassociateRouteTable {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DISASSOCIATE_ROUTE_TABLE;
 }
 
+pub struct ModifySecurityGroupRules;
+
+impl Operation for ModifySecurityGroupRules {
+    type Input = super::ModifySecurityGroupRulesRequest;
+    type Output = super::ModifySecurityGroupRulesResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::MODIFY_SECURITY_GROUP_RULES;
+}
+
 pub struct ModifySubnetAttribute;
 
 impl Operation for ModifySubnetAttribute {
@@ -353,6 +369,24 @@ impl Operation for RevokeSecurityGroupIngress {
     type Input = super::RevokeSecurityGroupIngressRequest;
     type Output = super::RevokeSecurityGroupIngressResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REVOKE_SECURITY_GROUP_INGRESS;
+}
+
+pub struct UpdateSecurityGroupRuleDescriptionsEgress;
+
+impl Operation for UpdateSecurityGroupRuleDescriptionsEgress {
+    type Input = super::UpdateSecurityGroupRuleDescriptionsEgressRequest;
+    type Output = super::UpdateSecurityGroupRuleDescriptionsEgressResult;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS;
+}
+
+pub struct UpdateSecurityGroupRuleDescriptionsIngress;
+
+impl Operation for UpdateSecurityGroupRuleDescriptionsIngress {
+    type Input = super::UpdateSecurityGroupRuleDescriptionsIngressRequest;
+    type Output = super::UpdateSecurityGroupRuleDescriptionsIngressResult;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS;
 }
 
 pub(super) mod schemas {
@@ -601,6 +635,17 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE: OperationSchema = OperationSchema {
+        name: "DescribeAddressesAttribute",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST,
+        output: &super::super::schema::DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DESCRIBE_AVAILABILITY_ZONES: OperationSchema = OperationSchema {
         name: "DescribeAvailabilityZones",
         service: &super::super::SERVICE,
@@ -766,6 +811,17 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static MODIFY_SECURITY_GROUP_RULES: OperationSchema = OperationSchema {
+        name: "ModifySecurityGroupRules",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::MODIFY_SECURITY_GROUP_RULES_REQUEST,
+        output: &super::super::schema::MODIFY_SECURITY_GROUP_RULES_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static MODIFY_SUBNET_ATTRIBUTE: OperationSchema = OperationSchema {
         name: "ModifySubnetAttribute",
         service: &super::super::SERVICE,
@@ -837,6 +893,28 @@ pub(super) mod schemas {
         service: &super::super::SERVICE,
         input: &super::super::schema::REVOKE_SECURITY_GROUP_INGRESS_REQUEST,
         output: &super::super::schema::REVOKE_SECURITY_GROUP_INGRESS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS: OperationSchema = OperationSchema {
+        name: "UpdateSecurityGroupRuleDescriptionsEgress",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST,
+        output: &super::super::schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS: OperationSchema = OperationSchema {
+        name: "UpdateSecurityGroupRuleDescriptionsIngress",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST,
+        output: &super::super::schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT,
         result_wrapper: "",
         http_method: "POST",
         http_uri: "/",

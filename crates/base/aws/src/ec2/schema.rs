@@ -5,9 +5,17 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static ADDRESS_ATTRIBUTE_NAME: Shape = Shape::String(&StringShape::one_of(&["domain-name"]));
+
 static ADDRESS_LIST: Shape = Shape::list(&Shape::Structure(&ADDRESS), "item");
 
+static ADDRESS_MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 1000 };
+
+static ADDRESS_SET: Shape = Shape::list(&Shape::Structure(&ADDRESS_ATTRIBUTE), "item");
+
 static ALLOCATION_ID_LIST: Shape = Shape::list(&Shape::STRING, "AllocationId");
+
+static ALLOCATION_IDS: Shape = Shape::list(&Shape::STRING, "item");
 
 static ASSOCIATED_SUBNET_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
@@ -232,9 +240,15 @@ static ROUTE_TABLE_LIST: Shape = Shape::list(&Shape::Structure(&ROUTE_TABLE), "i
 
 static SECURITY_GROUP_LIST: Shape = Shape::list(&Shape::Structure(&SECURITY_GROUP), "item");
 
+static SECURITY_GROUP_RULE_DESCRIPTION_LIST: Shape =
+    Shape::list(&Shape::Structure(&SECURITY_GROUP_RULE_DESCRIPTION), "item");
+
 static SECURITY_GROUP_RULE_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
 static SECURITY_GROUP_RULE_LIST: Shape = Shape::list(&Shape::Structure(&SECURITY_GROUP_RULE), "item");
+
+static SECURITY_GROUP_RULE_UPDATE_LIST: Shape =
+    Shape::list(&Shape::Structure(&SECURITY_GROUP_RULE_UPDATE), "item");
 
 static SUBNET_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "SubnetId");
 
@@ -298,6 +312,17 @@ pub(crate) static ADDRESS: StructureSchema = StructureSchema {
         MemberSchema::new("ServiceManaged", &Shape::STRING).named("serviceManaged", "ServiceManaged"),
         MemberSchema::new("InstanceId", &Shape::STRING).named("instanceId", "InstanceId"),
         MemberSchema::new("PublicIp", &Shape::STRING).named("publicIp", "PublicIp"),
+    ],
+};
+
+pub(crate) static ADDRESS_ATTRIBUTE: StructureSchema = StructureSchema {
+    name: "AddressAttribute",
+    members: &[
+        MemberSchema::new("PublicIp", &Shape::STRING).named("publicIp", "PublicIp"),
+        MemberSchema::new("AllocationId", &Shape::STRING).named("allocationId", "AllocationId"),
+        MemberSchema::new("PtrRecord", &Shape::STRING).named("ptrRecord", "PtrRecord"),
+        MemberSchema::new("PtrRecordUpdate", &Shape::Structure(&PTR_UPDATE_STATUS))
+            .named("ptrRecordUpdate", "PtrRecordUpdate"),
     ],
 };
 
@@ -760,6 +785,25 @@ pub(crate) static DELETE_VPC_REQUEST: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeAddressesAttributeRequest",
+    members: &[
+        MemberSchema::new("AllocationIds", &ALLOCATION_IDS).named("AllocationId", "AllocationId"),
+        MemberSchema::new("Attribute", &ADDRESS_ATTRIBUTE_NAME),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("MaxResults", &ADDRESS_MAX_RESULTS),
+        MemberSchema::new("DryRun", &Shape::Bool),
+    ],
+};
+
+pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeAddressesAttributeResult",
+    members: &[
+        MemberSchema::new("Addresses", &ADDRESS_SET).named("addressSet", "AddressSet"),
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
 pub(crate) static DESCRIBE_ADDRESSES_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeAddressesRequest",
     members: &[
@@ -1129,6 +1173,22 @@ pub(crate) static IPV6_RANGE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static MODIFY_SECURITY_GROUP_RULES_REQUEST: StructureSchema = StructureSchema {
+    name: "ModifySecurityGroupRulesRequest",
+    members: &[
+        MemberSchema::new("GroupId", &Shape::STRING).required(),
+        MemberSchema::new("SecurityGroupRules", &SECURITY_GROUP_RULE_UPDATE_LIST)
+            .named("SecurityGroupRule", "SecurityGroupRule")
+            .required(),
+        MemberSchema::new("DryRun", &Shape::Bool),
+    ],
+};
+
+pub(crate) static MODIFY_SECURITY_GROUP_RULES_RESULT: StructureSchema = StructureSchema {
+    name: "ModifySecurityGroupRulesResult",
+    members: &[MemberSchema::new("Return", &Shape::Bool).named("return", "Return")],
+};
+
 pub(crate) static MODIFY_SUBNET_ATTRIBUTE_REQUEST: StructureSchema = StructureSchema {
     name: "ModifySubnetAttributeRequest",
     members: &[
@@ -1401,6 +1461,15 @@ pub(crate) static PROVISIONED_BANDWIDTH: StructureSchema = StructureSchema {
         MemberSchema::new("RequestTime", &Shape::Timestamp).named("requestTime", "RequestTime"),
         MemberSchema::new("Requested", &Shape::STRING).named("requested", "Requested"),
         MemberSchema::new("Status", &Shape::STRING).named("status", "Status"),
+    ],
+};
+
+pub(crate) static PTR_UPDATE_STATUS: StructureSchema = StructureSchema {
+    name: "PtrUpdateStatus",
+    members: &[
+        MemberSchema::new("Value", &Shape::STRING).named("value", "Value"),
+        MemberSchema::new("Status", &Shape::STRING).named("status", "Status"),
+        MemberSchema::new("Reason", &Shape::STRING).named("reason", "Reason"),
     ],
 };
 
@@ -1686,6 +1755,36 @@ pub(crate) static SECURITY_GROUP_RULE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static SECURITY_GROUP_RULE_DESCRIPTION: StructureSchema = StructureSchema {
+    name: "SecurityGroupRuleDescription",
+    members: &[
+        MemberSchema::new("SecurityGroupRuleId", &Shape::STRING),
+        MemberSchema::new("Description", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SECURITY_GROUP_RULE_REQUEST: StructureSchema = StructureSchema {
+    name: "SecurityGroupRuleRequest",
+    members: &[
+        MemberSchema::new("IpProtocol", &Shape::STRING),
+        MemberSchema::new("FromPort", &Shape::INTEGER),
+        MemberSchema::new("ToPort", &Shape::INTEGER),
+        MemberSchema::new("CidrIpv4", &Shape::STRING),
+        MemberSchema::new("CidrIpv6", &Shape::STRING),
+        MemberSchema::unsupported("PrefixListId"),
+        MemberSchema::new("ReferencedGroupId", &Shape::STRING),
+        MemberSchema::new("Description", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SECURITY_GROUP_RULE_UPDATE: StructureSchema = StructureSchema {
+    name: "SecurityGroupRuleUpdate",
+    members: &[
+        MemberSchema::new("SecurityGroupRuleId", &Shape::STRING).required(),
+        MemberSchema::new("SecurityGroupRule", &Shape::Structure(&SECURITY_GROUP_RULE_REQUEST)),
+    ],
+};
+
 pub(crate) static SUBNET: StructureSchema = StructureSchema {
     name: "Subnet",
     members: &[
@@ -1773,6 +1872,41 @@ pub(crate) static TAG_SPECIFICATION: StructureSchema = StructureSchema {
         MemberSchema::new("ResourceType", &RESOURCE_TYPE).named("resourceType", "ResourceType"),
         MemberSchema::new("Tags", &TAG_LIST).named("Tag", "Tag"),
     ],
+};
+
+pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateSecurityGroupRuleDescriptionsEgressRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("GroupId", &Shape::STRING),
+        MemberSchema::unsupported("GroupName"),
+        MemberSchema::new("IpPermissions", &IP_PERMISSION_LIST),
+        MemberSchema::new("SecurityGroupRuleDescriptions", &SECURITY_GROUP_RULE_DESCRIPTION_LIST)
+            .named("SecurityGroupRuleDescription", "SecurityGroupRuleDescription"),
+    ],
+};
+
+pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT: StructureSchema = StructureSchema {
+    name: "UpdateSecurityGroupRuleDescriptionsEgressResult",
+    members: &[MemberSchema::new("Return", &Shape::Bool).named("return", "Return")],
+};
+
+pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST: StructureSchema =
+    StructureSchema {
+        name: "UpdateSecurityGroupRuleDescriptionsIngressRequest",
+        members: &[
+            MemberSchema::new("DryRun", &Shape::Bool),
+            MemberSchema::new("GroupId", &Shape::STRING),
+            MemberSchema::unsupported("GroupName"),
+            MemberSchema::new("IpPermissions", &IP_PERMISSION_LIST),
+            MemberSchema::new("SecurityGroupRuleDescriptions", &SECURITY_GROUP_RULE_DESCRIPTION_LIST)
+                .named("SecurityGroupRuleDescription", "SecurityGroupRuleDescription"),
+        ],
+    };
+
+pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT: StructureSchema = StructureSchema {
+    name: "UpdateSecurityGroupRuleDescriptionsIngressResult",
+    members: &[MemberSchema::new("Return", &Shape::Bool).named("return", "Return")],
 };
 
 pub(crate) static USER_ID_GROUP_PAIR: StructureSchema = StructureSchema {

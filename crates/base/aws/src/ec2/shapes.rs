@@ -29,6 +29,12 @@ pileus_model::structure! {
         instance_id: Option<String> = "InstanceId",
         public_ip: Option<String> = "PublicIp",
     }
+    AddressAttribute = schema::ADDRESS_ATTRIBUTE {
+        public_ip: Option<String> = "PublicIp",
+        allocation_id: Option<String> = "AllocationId",
+        ptr_record: Option<String> = "PtrRecord",
+        ptr_record_update: Option<PtrUpdateStatus> = "PtrRecordUpdate",
+    }
     AllocateAddressRequest = schema::ALLOCATE_ADDRESS_REQUEST {
         domain: Option<String> = "Domain",
         network_border_group: Option<String> = "NetworkBorderGroup",
@@ -225,6 +231,16 @@ pileus_model::structure! {
     DeleteVpcRequest = schema::DELETE_VPC_REQUEST {
         vpc_id: String = "VpcId",
     }
+    DescribeAddressesAttributeRequest = schema::DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST {
+        allocation_ids: Option<Vec<String>> = "AllocationIds",
+        attribute: Option<String> = "Attribute",
+        next_token: Option<String> = "NextToken",
+        max_results: Option<i64> = "MaxResults",
+    }
+    DescribeAddressesAttributeResult = schema::DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT {
+        addresses: Option<Vec<AddressAttribute>> = "Addresses",
+        next_token: Option<String> = "NextToken",
+    }
     DescribeAddressesRequest = schema::DESCRIBE_ADDRESSES_REQUEST {
         public_ips: Option<Vec<String>> = "PublicIps",
         filters: Option<Vec<Filter>> = "Filters",
@@ -411,6 +427,13 @@ pileus_model::structure! {
         description: Option<String> = "Description",
         cidr_ipv6: Option<String> = "CidrIpv6",
     }
+    ModifySecurityGroupRulesRequest = schema::MODIFY_SECURITY_GROUP_RULES_REQUEST {
+        group_id: String = "GroupId",
+        security_group_rules: Vec<SecurityGroupRuleUpdate> = "SecurityGroupRules",
+    }
+    ModifySecurityGroupRulesResult = schema::MODIFY_SECURITY_GROUP_RULES_RESULT {
+        r#return: Option<bool> = "Return",
+    }
     ModifySubnetAttributeRequest = schema::MODIFY_SUBNET_ATTRIBUTE_REQUEST {
         assign_ipv6_address_on_creation: Option<AttributeBooleanValue> = "AssignIpv6AddressOnCreation",
         map_public_ip_on_launch: Option<AttributeBooleanValue> = "MapPublicIpOnLaunch",
@@ -578,6 +601,11 @@ pileus_model::structure! {
         requested: Option<String> = "Requested",
         status: Option<String> = "Status",
     }
+    PtrUpdateStatus = schema::PTR_UPDATE_STATUS {
+        value: Option<String> = "Value",
+        status: Option<String> = "Status",
+        reason: Option<String> = "Reason",
+    }
     PublicIpDnsNameOptions = schema::PUBLIC_IP_DNS_NAME_OPTIONS {
         dns_hostname_type: Option<String> = "DnsHostnameType",
         public_ipv4_dns_name: Option<String> = "PublicIpv4DnsName",
@@ -726,6 +754,23 @@ pileus_model::structure! {
         tags: Option<Vec<Tag>> = "Tags",
         security_group_rule_arn: Option<String> = "SecurityGroupRuleArn",
     }
+    SecurityGroupRuleDescription = schema::SECURITY_GROUP_RULE_DESCRIPTION {
+        security_group_rule_id: Option<String> = "SecurityGroupRuleId",
+        description: Option<String> = "Description",
+    }
+    SecurityGroupRuleRequest = schema::SECURITY_GROUP_RULE_REQUEST {
+        ip_protocol: Option<String> = "IpProtocol",
+        from_port: Option<i64> = "FromPort",
+        to_port: Option<i64> = "ToPort",
+        cidr_ipv4: Option<String> = "CidrIpv4",
+        cidr_ipv6: Option<String> = "CidrIpv6",
+        referenced_group_id: Option<String> = "ReferencedGroupId",
+        description: Option<String> = "Description",
+    }
+    SecurityGroupRuleUpdate = schema::SECURITY_GROUP_RULE_UPDATE {
+        security_group_rule_id: String = "SecurityGroupRuleId",
+        security_group_rule: Option<SecurityGroupRuleRequest> = "SecurityGroupRule",
+    }
     Subnet = schema::SUBNET {
         availability_zone_id: Option<String> = "AvailabilityZoneId",
         enable_lni_at_device_index: Option<i64> = "EnableLniAtDeviceIndex",
@@ -775,6 +820,22 @@ pileus_model::structure! {
     TagSpecification = schema::TAG_SPECIFICATION {
         resource_type: Option<String> = "ResourceType",
         tags: Option<Vec<Tag>> = "Tags",
+    }
+    UpdateSecurityGroupRuleDescriptionsEgressRequest = schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST {
+        group_id: Option<String> = "GroupId",
+        ip_permissions: Option<Vec<IpPermission>> = "IpPermissions",
+        security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>> = "SecurityGroupRuleDescriptions",
+    }
+    UpdateSecurityGroupRuleDescriptionsEgressResult = schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT {
+        r#return: Option<bool> = "Return",
+    }
+    UpdateSecurityGroupRuleDescriptionsIngressRequest = schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST {
+        group_id: Option<String> = "GroupId",
+        ip_permissions: Option<Vec<IpPermission>> = "IpPermissions",
+        security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>> = "SecurityGroupRuleDescriptions",
+    }
+    UpdateSecurityGroupRuleDescriptionsIngressResult = schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT {
+        r#return: Option<bool> = "Return",
     }
     UserIdGroupPair = schema::USER_ID_GROUP_PAIR {
         description: Option<String> = "Description",

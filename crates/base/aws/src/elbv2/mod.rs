@@ -102,5 +102,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         &MODIFY_TARGET_GROUP_ATTRIBUTES,
         &REGISTER_TARGETS,
         &REMOVE_TAGS,
+        &SET_RULE_PRIORITIES,
     ],
 };

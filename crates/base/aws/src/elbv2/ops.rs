@@ -219,6 +219,14 @@ impl Operation for RemoveTags {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REMOVE_TAGS;
 }
 
+pub struct SetRulePriorities;
+
+impl Operation for SetRulePriorities {
+    type Input = super::SetRulePrioritiesInput;
+    type Output = super::SetRulePrioritiesOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_RULE_PRIORITIES;
+}
+
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
     use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
@@ -828,6 +836,25 @@ pub(super) mod schemas {
             ErrorSchema { shape: "RuleNotFoundException", code: "RuleNotFound", status: 400 },
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTags", status: 400 },
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
+        ],
+    };
+
+    pub(crate) static SET_RULE_PRIORITIES: OperationSchema = OperationSchema {
+        name: "SetRulePriorities",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_RULE_PRIORITIES_INPUT,
+        output: &super::super::schema::SET_RULE_PRIORITIES_OUTPUT,
+        result_wrapper: "SetRulePrioritiesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "RuleNotFoundException", code: "RuleNotFound", status: 400 },
+            ErrorSchema { shape: "PriorityInUseException", code: "PriorityInUse", status: 400 },
+            ErrorSchema {
+                shape: "OperationNotPermittedException",
+                code: "OperationNotPermitted",
+                status: 400,
+            },
         ],
     };
 }

@@ -134,6 +134,8 @@ static RULE_CONDITION_LIST: Shape = Shape::list(&Shape::Structure(&RULE_CONDITIO
 
 static RULE_PRIORITY: Shape = Shape::Integer { min: 1, max: 50000 };
 
+static RULE_PRIORITY_LIST: Shape = Shape::list(&Shape::Structure(&RULE_PRIORITY_PAIR), "member");
+
 static RULE_TRANSFORM_LIST: Shape = Shape::list(&Shape::Structure(&RULE_TRANSFORM), "member");
 
 static RULES: Shape = Shape::list(&Shape::Structure(&RULE), "member");
@@ -817,6 +819,11 @@ pub(crate) static RULE_CONDITION: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static RULE_PRIORITY_PAIR: StructureSchema = StructureSchema {
+    name: "RulePriorityPair",
+    members: &[MemberSchema::new("RuleArn", &Shape::STRING), MemberSchema::new("Priority", &RULE_PRIORITY)],
+};
+
 pub(crate) static RULE_TRANSFORM: StructureSchema = StructureSchema {
     name: "RuleTransform",
     members: &[
@@ -825,6 +832,14 @@ pub(crate) static RULE_TRANSFORM: StructureSchema = StructureSchema {
         MemberSchema::new("UrlRewriteConfig", &Shape::Structure(&URL_REWRITE_CONFIG)),
     ],
 };
+
+pub(crate) static SET_RULE_PRIORITIES_INPUT: StructureSchema = StructureSchema {
+    name: "SetRulePrioritiesInput",
+    members: &[MemberSchema::new("RulePriorities", &RULE_PRIORITY_LIST).required()],
+};
+
+pub(crate) static SET_RULE_PRIORITIES_OUTPUT: StructureSchema =
+    StructureSchema { name: "SetRulePrioritiesOutput", members: &[MemberSchema::new("Rules", &RULES)] };
 
 pub(crate) static SOURCE_IP_CONDITION_CONFIG: StructureSchema = StructureSchema {
     name: "SourceIpConditionConfig",

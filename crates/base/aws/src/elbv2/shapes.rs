@@ -391,10 +391,20 @@ pileus_model::structure! {
         http_request_method_config: Option<HttpRequestMethodConditionConfig> = "HttpRequestMethodConfig",
         source_ip_config: Option<SourceIpConditionConfig> = "SourceIpConfig",
     }
+    RulePriorityPair = schema::RULE_PRIORITY_PAIR {
+        rule_arn: Option<String> = "RuleArn",
+        priority: Option<i64> = "Priority",
+    }
     RuleTransform = schema::RULE_TRANSFORM {
         r#type: Option<String> = "Type",
         host_header_rewrite_config: Option<HostHeaderRewriteConfig> = "HostHeaderRewriteConfig",
         url_rewrite_config: Option<UrlRewriteConfig> = "UrlRewriteConfig",
+    }
+    SetRulePrioritiesInput = schema::SET_RULE_PRIORITIES_INPUT {
+        rule_priorities: Vec<RulePriorityPair> = "RulePriorities",
+    }
+    SetRulePrioritiesOutput = schema::SET_RULE_PRIORITIES_OUTPUT {
+        rules: Option<Vec<Rule>> = "Rules",
     }
     SourceIpConditionConfig = schema::SOURCE_IP_CONDITION_CONFIG {
         values: Option<Vec<String>> = "Values",

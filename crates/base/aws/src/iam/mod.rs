@@ -213,7 +213,12 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         &LIST_INSTANCE_PROFILES_FOR_ROLE,
         &LIST_POLICY_VERSIONS,
         &LIST_ROLE_POLICIES,
+        &LIST_ROLE_TAGS,
         &LIST_ROLES,
         &PUT_ROLE_POLICY,
+        &TAG_ROLE,
+        &UNTAG_ROLE,
+        &UPDATE_ASSUME_ROLE_POLICY,
+        &UPDATE_ROLE,
     ],
 };

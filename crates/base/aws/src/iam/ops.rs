@@ -107,6 +107,14 @@ impl Operation for ListRolePolicies {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ROLE_POLICIES;
 }
 
+pub struct ListRoleTags;
+
+impl Operation for ListRoleTags {
+    type Input = super::ListRoleTagsRequest;
+    type Output = super::ListRoleTagsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ROLE_TAGS;
+}
+
 pub struct ListRoles;
 
 impl Operation for ListRoles {
@@ -121,6 +129,38 @@ impl Operation for PutRolePolicy {
     type Input = super::PutRolePolicyRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ROLE_POLICY;
+}
+
+pub struct TagRole;
+
+impl Operation for TagRole {
+    type Input = super::TagRoleRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_ROLE;
+}
+
+pub struct UntagRole;
+
+impl Operation for UntagRole {
+    type Input = super::UntagRoleRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_ROLE;
+}
+
+pub struct UpdateAssumeRolePolicy;
+
+impl Operation for UpdateAssumeRolePolicy {
+    type Input = super::UpdateAssumeRolePolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ASSUME_ROLE_POLICY;
+}
+
+pub struct UpdateRole;
+
+impl Operation for UpdateRole {
+    type Input = super::UpdateRoleRequest;
+    type Output = super::UpdateRoleResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ROLE;
 }
 
 pub(super) mod schemas {
@@ -342,6 +382,20 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static LIST_ROLE_TAGS: OperationSchema = OperationSchema {
+        name: "ListRoleTags",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ROLE_TAGS_REQUEST,
+        output: &super::super::schema::LIST_ROLE_TAGS_RESPONSE,
+        result_wrapper: "ListRoleTagsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static LIST_ROLES: OperationSchema = OperationSchema {
         name: "ListRoles",
         service: &super::super::SERVICE,
@@ -370,6 +424,82 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static TAG_ROLE: OperationSchema = OperationSchema {
+        name: "TagRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_ROLE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UNTAG_ROLE: OperationSchema = OperationSchema {
+        name: "UntagRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_ROLE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_ASSUME_ROLE_POLICY: OperationSchema = OperationSchema {
+        name: "UpdateAssumeRolePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_ASSUME_ROLE_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_ROLE: OperationSchema = OperationSchema {
+        name: "UpdateRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_ROLE_REQUEST,
+        output: &super::super::schema::UPDATE_ROLE_RESPONSE,
+        result_wrapper: "UpdateRoleResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
     };

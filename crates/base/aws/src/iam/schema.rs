@@ -82,6 +82,9 @@ static PATTERN_OF_ROLE_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
 static ROLE_NAME_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 64, pattern: Some(&PATTERN_OF_ROLE_NAME_TYPE), values: &[] });
 
+static TAG_KEY_LIST_TYPE: Shape =
+    Shape::List { member: &TAG_KEY_TYPE, item: "member", flattened: false, min: 0, max: 50 };
+
 static PATTERN_OF_TAG_KEY_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+");
 static TAG_KEY_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_KEY_TYPE), values: &[] });
@@ -289,6 +292,24 @@ pub(crate) static LIST_ROLE_POLICIES_RESPONSE: StructureSchema = StructureSchema
     ],
 };
 
+pub(crate) static LIST_ROLE_TAGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListRoleTagsRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ROLE_TAGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListRoleTagsResponse",
+    members: &[
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
 pub(crate) static LIST_ROLES_REQUEST: StructureSchema = StructureSchema {
     name: "ListRolesRequest",
     members: &[
@@ -376,3 +397,39 @@ pub(crate) static TAG: StructureSchema = StructureSchema {
         MemberSchema::new("Value", &TAG_VALUE_TYPE).required(),
     ],
 };
+
+pub(crate) static TAG_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "TagRoleRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UNTAG_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagRoleRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UPDATE_ASSUME_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateAssumeRolePolicyRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+    ],
+};
+
+pub(crate) static UPDATE_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateRoleRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("Description", &ROLE_DESCRIPTION_TYPE),
+        MemberSchema::new("MaxSessionDuration", &ROLE_MAX_SESSION_DURATION_TYPE),
+    ],
+};
+
+pub(crate) static UPDATE_ROLE_RESPONSE: StructureSchema =
+    StructureSchema { name: "UpdateRoleResponse", members: &[] };

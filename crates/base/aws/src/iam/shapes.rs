@@ -123,6 +123,16 @@ pileus_model::structure! {
         is_truncated: Option<bool> = "IsTruncated",
         marker: Option<String> = "Marker",
     }
+    ListRoleTagsRequest = schema::LIST_ROLE_TAGS_REQUEST {
+        role_name: String = "RoleName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListRoleTagsResponse = schema::LIST_ROLE_TAGS_RESPONSE {
+        tags: Option<Vec<Tag>> = "Tags",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
     ListRolesRequest = schema::LIST_ROLES_REQUEST {
         path_prefix: Option<String> = "PathPrefix",
         marker: Option<String> = "Marker",
@@ -179,4 +189,22 @@ pileus_model::structure! {
         key: String = "Key",
         value: String = "Value",
     }
+    TagRoleRequest = schema::TAG_ROLE_REQUEST {
+        role_name: String = "RoleName",
+        tags: Vec<Tag> = "Tags",
+    }
+    UntagRoleRequest = schema::UNTAG_ROLE_REQUEST {
+        role_name: String = "RoleName",
+        tag_keys: Vec<String> = "TagKeys",
+    }
+    UpdateAssumeRolePolicyRequest = schema::UPDATE_ASSUME_ROLE_POLICY_REQUEST {
+        role_name: String = "RoleName",
+        policy_document: String = "PolicyDocument",
+    }
+    UpdateRoleRequest = schema::UPDATE_ROLE_REQUEST {
+        role_name: String = "RoleName",
+        description: Option<String> = "Description",
+        max_session_duration: Option<i64> = "MaxSessionDuration",
+    }
+    UpdateRoleResponse = schema::UPDATE_ROLE_RESPONSE {}
 }

@@ -7,7 +7,8 @@ mod condition;
 
 use pileus_aws::elbv2::{
     CreateRuleInput, CreateRuleOutput, DeleteRuleInput, DeleteRuleOutput, DescribeRulesInput,
-    DescribeRulesOutput, ModifyRuleInput, ModifyRuleOutput, Rule as Shape, ops,
+    DescribeRulesOutput, ModifyRuleInput, ModifyRuleOutput, Rule as Shape, RulePriorityPair,
+    SetRulePrioritiesInput, SetRulePrioritiesOutput, ops,
 };
 use pileus_contract::proxy::Condition;
 use pileus_core::{ApiError, IdGen, Scope, Tags};
@@ -94,6 +95,7 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::CreateRule>(create_rule)
         .on::<ops::DescribeRules>(describe_rules)
         .on::<ops::ModifyRule>(modify_rule)
+        .on::<ops::SetRulePriorities>(set_rule_priorities)
         .on::<ops::DeleteRule>(delete_rule);
 }
 
@@ -158,6 +160,33 @@ fn modify_rule(cx: &mut Context, input: ModifyRuleInput) -> Result<ModifyRuleOut
     let shape = shape(cx.scope(), &rule);
     cx.tx.put(rule);
     Ok(ModifyRuleOutput { rules: Some(vec![shape]) })
+}
+
+/// Gives rules new priorities, all at once, so that two may change places.
+fn set_rule_priorities(
+    cx: &mut Context,
+    input: SetRulePrioritiesInput,
+) -> Result<SetRulePrioritiesOutput, ApiError> {
+    let mut moved = Vec::new();
+    for RulePriorityPair { rule_arn, priority } in input.rule_priorities {
+        let (Some(arn), Some(priority)) = (rule_arn, priority) else {
+            return Err(invalid("You must specify both a rule ARN and a priority"));
+        };
+        let mut rule = changeable(cx.tx, &arn, "modified")?;
+        rule.priority =
+            Some(u32::try_from(priority).map_err(|_| invalid("A rule priority must be positive"))?);
+        cx.tx.put(rule.clone());
+        moved.push(rule);
+    }
+    for rule in &moved {
+        let same = |other: &Rule| other.key != rule.key && other.priority == rule.priority;
+        if of_listener(cx.tx, rule.listener()).iter().any(same) {
+            let message = format!("Priority '{}' is currently in use", rule.priority_text());
+            return Err(ApiError::client("PriorityInUse", message));
+        }
+    }
+    let rules = moved.iter().map(|rule| shape(cx.scope(), rule)).collect();
+    Ok(SetRulePrioritiesOutput { rules: Some(rules) })
 }
 
 fn delete_rule(cx: &mut Context, input: DeleteRuleInput) -> Result<DeleteRuleOutput, ApiError> {

@@ -183,8 +183,9 @@ fn check_kind(input: &CreateTargetGroupInput) -> Result<(), ApiError> {
         }
         None => return Err(invalid("A protocol must be specified")),
     }
-    let version = input.protocol_version.as_deref().unwrap_or("HTTP1");
-    if version != "HTTP1" {
+    // Terraform sends an empty one for none.
+    let version = input.protocol_version.as_deref().unwrap_or_default();
+    if !matches!(version, "" | "HTTP1") {
         return Err(ApiError::not_implemented(format_args!("target groups with protocol version {version}")));
     }
     let addresses = input.ip_address_type.as_deref().unwrap_or("ipv4");

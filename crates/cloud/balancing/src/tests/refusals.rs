@@ -90,6 +90,35 @@ fn target_groups() {
     for (input, expected) in cases {
         assert_eq!(world.cloud.code::<ops::CreateTargetGroup>(input.clone()), expected, "{input:?}");
     }
+    let terraform = with(|input| input.protocol_version = Some(String::new()));
+    let made = world.cloud.ok::<ops::CreateTargetGroup>(terraform).target_groups.unwrap().remove(0);
+    assert_eq!(made.protocol_version.as_deref(), Some("HTTP1"));
+}
+
+#[test]
+fn rules_change_places_but_never_share_one() {
+    let mut world = World::new();
+    let (balancer, group) = (world.balancer("web"), world.group("web"));
+    let listener = world.listener(&balancer, 80, &group);
+    let mut rule = |priority| {
+        let input = rule_input(&listener, priority, "/x", fixed("404"));
+        world.cloud.ok::<ops::CreateRule>(input).rules.unwrap().remove(0).rule_arn.unwrap()
+    };
+    let (one, two) = (rule(1), rule(2));
+    let set = |pairs: &[(&String, i64)]| elbv2::SetRulePrioritiesInput {
+        rule_priorities: pairs
+            .iter()
+            .map(|(arn, priority)| elbv2::RulePriorityPair {
+                rule_arn: Some((*arn).clone()),
+                priority: Some(*priority),
+            })
+            .collect(),
+    };
+    assert_eq!(world.cloud.code::<ops::SetRulePriorities>(set(&[(&one, 2)])), "PriorityInUse");
+    assert_eq!(world.cloud.code::<ops::SetRulePriorities>(set(&[(&one, 3), (&two, 3)])), "PriorityInUse");
+    let moved = world.cloud.ok::<ops::SetRulePriorities>(set(&[(&one, 2), (&two, 1)])).rules.unwrap();
+    assert_eq!(moved[0].priority.as_deref(), Some("2"));
+    assert_eq!(moved[1].priority.as_deref(), Some("1"));
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn only_what_changes_the_revision_starts_a_deployment() {
 fn bad_requests_have_the_errors_of_aws() {
     let mut cloud = cloud();
     let place = base(&mut cloud);
+    let tasks = ecs::ListTasksRequest { service_name: Some("none".into()), ..Default::default() };
+    assert_eq!(cloud.code::<ops::ListTasks>(tasks), "ServiceNotFoundException");
     let vpc = cloud.state.all::<pileus_network::Vpc>().next().unwrap().1.id.clone();
     let unused = target_group(&mut cloud, &vpc, "unused");
     type Break<'a> = &'a dyn Fn(&mut ecs::CreateServiceRequest);

@@ -12,7 +12,7 @@ use pileus_state::Tx;
 use super::record::{Task, TaskContainer, TaskStatus};
 use crate::cluster::{self, Cluster, limit, missing};
 use crate::error::{bad_token, invalid};
-use crate::service::update::name_of;
+use crate::service::update::{find, name_of};
 use crate::tags;
 use crate::task_definition::record::TaskDefinition;
 use crate::task_definition::validate::host_architecture;
@@ -50,6 +50,9 @@ pub(super) fn describe_tasks(
 
 pub(super) fn list_tasks(cx: &mut Context, input: ListTasksRequest) -> Result<ListTasksResponse, ApiError> {
     let cluster = cluster::find(cx.tx, input.cluster.as_deref())?;
+    if let Some(service) = &input.service_name {
+        find(cx.tx, Some(&cluster.name), service)?;
+    }
     let stopped = input.desired_status.as_deref() == Some("STOPPED");
     let fargate = input.launch_type.as_deref().is_none_or(|launch_type| launch_type == "FARGATE");
     let mut tasks = cx.tx.list::<Task>();

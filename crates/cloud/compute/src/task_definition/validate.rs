@@ -168,6 +168,15 @@ fn refuse_unrun(container: &ContainerDefinition) -> Result<(), ApiError> {
     refuse_unless(is_empty(container.mount_points.as_ref()), "mountPoints of containers")?;
     refuse_unless(is_empty(container.volumes_from.as_ref()), "volumesFrom of containers")?;
     refuse_unless(is_empty(container.system_controls.as_ref()), "systemControls of containers")?;
+    // Tools that write out each default say false.
+    for (asked, what) in [
+        (container.privileged, "privileged containers, as Fargate does not"),
+        (container.interactive, "interactive containers"),
+        (container.pseudo_terminal, "a pseudoTerminal of containers"),
+        (container.disable_networking, "disableNetworking of containers"),
+    ] {
+        refuse_unless(asked != Some(true), what)?;
+    }
     let consistent = container.version_consistency.as_deref().is_none_or(|value| value == "enabled");
     refuse_unless(consistent, "a versionConsistency other than enabled")
 }
@@ -262,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn defaults_may_be_written_out() {
+        let mut request = definition();
+        let container = &mut request.container_definitions[0];
+        container.privileged = Some(false);
+        container.interactive = Some(false);
+        container.pseudo_terminal = Some(false);
+        container.mount_points = Some(Vec::new());
+        container.version_consistency = Some("enabled".into());
+        assert!(check(&request).is_ok());
+    }
+
+    #[test]
     fn what_is_not_run_yet_is_refused_by_name() {
         let secret = Secret { name: "PASSWORD".into(), value_from: "arn:aws:secretsmanager:…".into() };
         let logs = |driver: &str, option: &str| LogConfiguration {
@@ -276,6 +297,8 @@ mod tests {
         for (error, expected) in [
             (with(&|c| c.secrets = Some(vec![secret.clone()])), "secrets of containers"),
             (with(&|c| c.log_configuration = Some(logs("splunk", "x"))), "the log driver splunk"),
+            (with(&|c| c.privileged = Some(true)), "privileged containers"),
+            (with(&|c| c.pseudo_terminal = Some(true)), "a pseudoTerminal"),
             (
                 with(&|c| c.log_configuration = Some(logs("awslogs", "awslogs-multiline-pattern"))),
                 "the awslogs option awslogs-multiline-pattern",

@@ -1,6 +1,7 @@
 //! Reading metrics: `GetMetricData`, `GetMetricStatistics`, `ListMetrics`.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pileus_aws::cloudwatch::{
@@ -33,6 +34,7 @@ fn get_metric_data(cx: &mut Context, input: GetMetricDataInput) -> Result<GetMet
             "The collection MetricDataQueries must not have a size greater than {MAX_QUERIES}."
         )));
     }
+    check_ids(&input.metric_data_queries)?;
     check_range(input.start_time, input.end_time)?;
     if input.next_token.is_some() {
         // Every answer is whole, so no token has ever been issued.
@@ -63,6 +65,32 @@ fn get_metric_data(cx: &mut Context, input: GetMetricDataInput) -> Result<GetMet
         next_token: None,
         messages: Some(Vec::new()),
     })
+}
+
+/// An id is what an expression would call the result by: lower case first, and one of its kind.
+fn check_ids(queries: &[MetricDataQuery]) -> Result<(), ApiError> {
+    let mut seen = BTreeSet::new();
+    for (index, MetricDataQuery { id, .. }) in queries.iter().enumerate() {
+        let named = id.starts_with(|first: char| first.is_ascii_lowercase())
+            && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !named {
+            return Err(ApiError::client(
+                "ValidationError",
+                format!(
+                    "The value {id} for parameter MetricDataQueries.member.{}.Id is not matching the expected pattern \
+                 ^[a-z][a-zA-Z0-9_]*$.",
+                    index + 1
+                ),
+            ));
+        }
+        if !seen.insert(id) {
+            return Err(ApiError::client(
+                "ValidationError",
+                format!("The values for parameter id in MetricDataQueries are not unique: {id}."),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn answer(
@@ -288,6 +316,13 @@ mod tests {
         let input = query(&cloud, "Sum", 60);
         let backwards = GetMetricDataInput { end_time: input.start_time, ..input };
         assert_eq!(cloud.code::<ops::GetMetricData>(backwards), "ValidationError");
+        for ids in [&["Q"][..], &["1"], &["q-1"], &["q", "q"]] {
+            let mut input = query(&cloud, "Sum", 60);
+            let metric = input.metric_data_queries.remove(0);
+            let named = |id: &&str| MetricDataQuery { id: (*id).into(), ..metric.clone() };
+            input.metric_data_queries = ids.iter().map(named).collect();
+            assert_eq!(cloud.code::<ops::GetMetricData>(input), "ValidationError", "{ids:?}");
+        }
     }
 
     #[test]

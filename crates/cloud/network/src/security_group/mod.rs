@@ -1,6 +1,7 @@
 //! Security groups: what the interfaces that carry them accept and may send.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>
 
+mod change;
 mod permission;
 mod rule;
 
@@ -60,6 +61,7 @@ pub fn operations(router: &mut Router) {
         .on::<ec2::ops::DeleteSecurityGroup>(delete_security_group)
         .on::<ec2::ops::DescribeSecurityGroups>(describe_security_groups);
     rule::operations(router);
+    change::operations(router);
 }
 
 /// The default group of a VPC.

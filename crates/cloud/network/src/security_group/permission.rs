@@ -94,7 +94,7 @@ fn peers(
     Ok(peers)
 }
 
-fn description(text: &Option<String>) -> Result<Option<String>, ApiError> {
+pub(super) fn description(text: &Option<String>) -> Result<Option<String>, ApiError> {
     match text.as_deref() {
         None | Some("") => Ok(None),
         Some(text) => super::check_text("description", text).map(|()| Some(text.to_owned())),

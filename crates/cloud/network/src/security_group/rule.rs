@@ -151,7 +151,7 @@ fn authorize(
 }
 
 /// Whether a rule allows just this; descriptions do not matter.
-fn says(rule: &Rule, allowance: &Allowance) -> bool {
+pub(super) fn says(rule: &Rule, allowance: &Allowance) -> bool {
     rule.traffic == allowance.traffic && rule.peer == allowance.peer
 }
 

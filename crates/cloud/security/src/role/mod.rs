@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html>
 
 mod attached;
+mod change;
 mod inline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +89,7 @@ pub(crate) fn operations(router: &mut Router) {
         });
     inline::operations(router);
     attached::operations(router);
+    change::operations(router);
 }
 
 /// The role of this name in the (global) scope of the transaction.
@@ -100,19 +102,13 @@ pub(crate) fn get(tx: &Tx, name: &str) -> Option<Role> {
 }
 
 fn create_role(cx: &mut Context, input: CreateRoleRequest) -> Result<CreateRoleResponse, ApiError> {
-    parse(Kind::Trust, &input.assume_role_policy_document)?;
+    check_trust(&input.assume_role_policy_document)?;
     if get(cx.tx, &input.role_name).is_some() {
         let message = format!("Role with name {} already exists.", input.role_name);
         return Err(ApiError::new("EntityAlreadyExists", 409, message));
     }
     if cx.tx.list::<Role>().len() >= MAX_ROLES {
         return Err(limit_exceeded(format!("Cannot exceed quota for RolesPerAccount: {MAX_ROLES}")));
-    }
-    if input.assume_role_policy_document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST_CHARACTERS
-    {
-        return Err(limit_exceeded(format!(
-            "Cannot exceed quota for ACLSizePerRole: {MAX_TRUST_CHARACTERS}"
-        )));
     }
     let role = Role {
         id: format!("AROA{}", cx.ids.base32(17)),
@@ -129,6 +125,16 @@ fn create_role(cx: &mut Context, input: CreateRoleRequest) -> Result<CreateRoleR
     let shape = shape(cx.scope(), &role);
     cx.tx.put(role);
     Ok(CreateRoleResponse { role: Some(shape) })
+}
+
+fn check_trust(document: &str) -> Result<(), ApiError> {
+    parse(Kind::Trust, document)?;
+    if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST_CHARACTERS {
+        return Err(limit_exceeded(format!(
+            "Cannot exceed quota for ACLSizePerRole: {MAX_TRUST_CHARACTERS}"
+        )));
+    }
+    Ok(())
 }
 
 fn request_tags(list: Option<Vec<Tag>>) -> Result<Tags, ApiError> {
