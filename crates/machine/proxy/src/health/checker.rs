@@ -2,7 +2,7 @@
 //!
 //! Every target is checked from the node in its own zone where there is one, so that the loss of a zone shows as
 //! the loss of its targets. A new target is checked at once, then each interval, spread a little so that checks do
-//! not all fall together. A new configuration changes the running loops; what is known of a target stays.
+//! not all fall together; until its first success it is looked at more often ([`EARLY`]). A new configuration changes the running loops; what is known of a target stays.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,10 +21,15 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::probe;
-use super::state::{Tracker, standing};
+use super::state::{Outcome, Tracker, standing};
 use crate::daemon::events::Hub;
 use crate::daemon::snapshot::{Node, Snapshot, TargetState};
 use crate::http1::trace::Random;
+
+/// How soon after its first check a new target that failed it is looked at again; then after twice as long each time,
+/// until it is the next check's turn. The nodes of an ALB check each by itself, so a new target is looked at several
+/// times an interval there. These looks can make it healthy; a failure counts only at the interval.
+const EARLY: Duration = Duration::from_millis(500);
 
 /// One target to check, and how.
 #[derive(Clone, Debug)]
@@ -140,33 +145,55 @@ async fn watch(
     let mut random = Random::new();
     loop {
         let began = Instant::now();
-        let check = current.borrow().clone();
-        let limit = check.spec.timeout.div_f64(time_scale);
-        let outcome = probe(&check.node, check.target, &check.spec, limit).await;
-        if let Some(health) = tracker.observe(outcome, &check.spec) {
-            tracing::info!(group = %check.group, target = %check.target, ?health, "health changed");
-            check.state.set_standing(standing(health));
-            epoch.fetch_add(1, Ordering::Release);
-            hub.health(&check.group, check.target, health.clone());
+        let (check, outcome) = ask(&current, time_scale).await;
+        take_in(&mut tracker, &check, outcome, &hub, &epoch);
+        let spread = 0.95 + random.below(1000) as f64 / 10_000.0;
+        let mut early = EARLY;
+        while !pause(&current, &changed, began, time_scale, spread, tracker.is_initial().then_some(early))
+            .await
+        {
+            let (check, outcome) = ask(&current, time_scale).await;
+            if outcome == Outcome::Success {
+                take_in(&mut tracker, &check, outcome, &hub, &epoch);
+            }
+            early *= 2;
         }
-        pause(&current, &changed, began, time_scale, &mut random).await;
     }
 }
 
-/// Until the next check: an interval after the last one began, give or take a twentieth.
+/// One check by the present configuration.
+async fn ask(current: &RefCell<Check>, time_scale: f64) -> (Check, Outcome) {
+    let check = current.borrow().clone();
+    let limit = check.spec.timeout.div_f64(time_scale);
+    let outcome = probe(&check.node, check.target, &check.spec, limit).await;
+    (check, outcome)
+}
+
+fn take_in(tracker: &mut Tracker, check: &Check, outcome: Outcome, hub: &Hub, epoch: &AtomicU64) {
+    if let Some(health) = tracker.observe(outcome, &check.spec) {
+        tracing::info!(group = %check.group, target = %check.target, ?health, "health changed");
+        check.state.set_standing(standing(health));
+        epoch.fetch_add(1, Ordering::Release);
+        hub.health(&check.group, check.target, health.clone());
+    }
+}
+
+/// Until the next check, an interval after the last one began, give or take a twentieth (`spread`); or, if that is
+/// sooner, until `early` has passed since then. True if it is the next check's turn.
 async fn pause(
     current: &RefCell<Check>,
     changed: &Notify,
     began: Instant,
     time_scale: f64,
-    random: &mut Random,
-) {
-    let spread = 0.95 + random.below(1000) as f64 / 10_000.0;
+    spread: f64,
+    early: Option<Duration>,
+) -> bool {
     loop {
         let interval = current.borrow().spec.interval.div_f64(time_scale).mul_f64(spread);
-        let due = began + interval.max(Duration::from_millis(1));
+        let interval = interval.max(Duration::from_millis(1));
+        let early = early.map(|early| early.div_f64(time_scale)).filter(|early| *early < interval);
         tokio::select! {
-            () = sleep_until(due) => return,
+            () = sleep_until(began + early.unwrap_or(interval)) => return early.is_none(),
             () = changed.notified() => {}
         }
     }

@@ -27,6 +27,11 @@ impl Tracker {
         Self { health: last_known.unwrap_or(Health::Initial), contrary: 0 }
     }
 
+    /// No check has decided yet.
+    pub(crate) fn is_initial(&self) -> bool {
+        self.health == Health::Initial
+    }
+
     /// Takes in an outcome; the new health where it, or its reason, changed.
     pub(crate) fn observe(&mut self, outcome: Outcome, check: &HealthCheckSpec) -> Option<&Health> {
         let next = match (&self.health, outcome) {
