@@ -1,16 +1,22 @@
 //! The machine: the implementations of the contract, opened for one engine.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use pileus_containers::{ContainersConfig, LinuxContainers};
 use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
 use pileus_fabric::{FabricConfig, LinuxFabric, ResolverClient};
 use pileus_proxy::{BalancerClient, BalancerConfig};
-
 use pileus_store::StoreError;
 
+use crate::home::{PATIENCE, POLL};
 use crate::{EngineError, Home, pool};
 
 /// The hidden subcommands by which this binary starts its other processes.
@@ -86,10 +92,12 @@ pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
     let claim = home.try_claim()?;
     let _claim = claim.ok_or_else(|| StoreError::InUse { path: home.state() })?;
     let balancer = pileus_proxy::stop(&BalancerConfig::new(home.run()));
+    let unready = end_unready(home);
     let containers = pileus_containers::clean_leftovers(&containers_config(home)?)
         .map_err(|error| MachineError::new("remove the tasks", error));
     let fabric = pileus_fabric::clean(&fabric_config(home));
     balancer.and(containers).and(fabric)?;
+    unready?;
     pool::release(home)?;
     match std::fs::remove_dir_all(home.run()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -100,4 +108,41 @@ pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
         let _ = std::fs::remove_dir(shared);
     }
     Ok(())
+}
+
+/// Kills what an engine had just started when it was killed itself, and what therefore has no socket yet by which the
+/// others are found. All are started with a path in the engine's own directory of `/run`.
+fn end_unready(home: &Home) -> std::io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while let Some(pid) = process_of(home)? {
+        match kill(pid, Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if Instant::now() > end {
+            return Err(std::io::Error::other(format!("process {pid} of the engine survives SIGKILL")));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// A shim, balancer or resolver of this home's engine.
+fn process_of(home: &Home) -> std::io::Result<Option<Pid>> {
+    let run = home.run();
+    let run = run.as_os_str().as_bytes();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Other processes come and go while we look; one that has ended has no words.
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let mut words = line.split(|byte| *byte == 0).skip(1);
+        let ours = [SHIM_COMMAND, BALANCER_COMMAND, RESOLVER_COMMAND].map(str::as_bytes);
+        if words.next().is_some_and(|word| ours.contains(&word))
+            && words.any(|word| word.windows(run.len()).any(|part| part == run))
+        {
+            return Ok(Some(Pid::from_raw(pid)));
+        }
+    }
+    Ok(None)
 }

@@ -79,6 +79,8 @@ pub fn drive(mut work: impl Loop, db: &Db, clock: Arc<dyn Clock>) -> Handle {
             let turn;
             (work, turn) = match ran.await {
                 Ok(ran) => ran,
+                // The runtime ends before this run has begun.
+                Err(error) if error.is_cancelled() => return,
                 Err(error) => {
                     // A panic in a loop is a defect; going on without the loop would hide it.
                     tracing::error!(%error, "a control loop panicked; the engine ends");

@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::failed;
 
-/// A file that lines are appended to.
+/// A file that lines are appended to. It is open only meanwhile: there is one for each log stream, and each task has had
+/// its streams.
 pub(crate) struct Appender {
-    file: File,
     path: PathBuf,
     length: u64,
 }
@@ -44,7 +44,7 @@ impl Appender {
             length += read as u64;
         }
         file.set_len(length).map_err(failed("cut", path))?;
-        Ok(Self { file, path: path.to_owned(), length })
+        Ok(Self { path: path.to_owned(), length })
     }
 
     /// Appends one line, whole or not at all; returns its offset.
@@ -52,9 +52,11 @@ impl Appender {
         let mut line = serde_json::to_vec(document)
             .map_err(|error| MachineError::new(format!("write {}", self.path.display()), error))?;
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
+        let file = OpenOptions::new().append(true).open(&self.path);
+        let mut file = file.map_err(failed("open", &self.path))?;
+        if let Err(error) = file.write_all(&line) {
             // What a full disk let through must not precede the next line.
-            self.file.set_len(self.length).map_err(failed("cut", &self.path))?;
+            file.set_len(self.length).map_err(failed("cut", &self.path))?;
             return Err(failed("write", &self.path)(error));
         }
         let offset = self.length;

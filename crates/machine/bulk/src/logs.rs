@@ -283,6 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_are_not_being_written_to_hold_no_file_open() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let logs = Logs::open(dir.path()).expect("a new store");
+        for number in 0..10 {
+            logs.append(&stream(&format!("web/{number}")), &[event(1)], None).expect("it is written");
+        }
+        let open = fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        let ours =
+            open.filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|to| to.starts_with(dir.path()));
+        assert_eq!(ours.count(), 0);
+    }
+
+    #[test]
     fn full_segments_are_left_behind_and_expire() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (logs, id) = (Logs::open(dir.path()).expect("a new store"), stream("big"));
