@@ -1,13 +1,16 @@
 """Every process may be killed at any moment. What a client sees of it, and what comes back by itself."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
+import time
 
+import botocore.exceptions
 import pytest
 
-from engine import Engine, alive, node_app, traces, wait_for
+from engine import BINARY, SERVER, Engine, alive, node_app, processes, traces, wait_for
 from load import Load
 
 
@@ -162,3 +165,118 @@ def test_an_engine_that_cannot_be_reached_by_others(engine):
     listening = subprocess.run(["ss", "-Hltn", f"sport = :{engine.port}"], capture_output=True, text=True, check=True)
     addresses = {line.split()[3].rsplit(":", 1)[0] for line in listening.stdout.splitlines()}
     assert addresses == {"127.0.0.1"}
+
+def engines(engine):
+    """The processes that are engines of this home."""
+    return [pid for pid, words in processes() if words[1:2] == ["engine"] and str(engine.home) in words]
+
+
+def test_a_start_and_a_stop_at_once_orphan_nothing(tmp_path):
+    """Also where the engine is killed while it starts its balancer and resolver."""
+    with Engine(tmp_path / "home") as engine:
+        engine.cli("start")
+        engine.cli("stop")
+        for attempt in range(16):
+            start = subprocess.Popen([str(BINARY), "start"], env=engine.environment, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            time.sleep(attempt * 0.006)
+            if attempt % 2:
+                for pid in engines(engine):
+                    os.kill(pid, signal.SIGKILL)
+            engine.cli("stop")
+            start.wait(timeout=60)
+            engine.cli("stop")
+            assert traces(engine.instance) == [] and engines(engine) == []
+
+
+def test_starts_at_once_share_one_engine(tmp_path):
+    with Engine(tmp_path / "home") as engine:
+        starts = [subprocess.Popen([str(BINARY), "start"], env=engine.environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True) for _ in range(3)]
+        outputs = [start.communicate(timeout=60)[0] for start in starts]
+        assert [start.returncode for start in starts] == [0, 0, 0], outputs
+        assert engines(engine) == [engine.pid]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of a few megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_engine_whose_disk_is_full_ends_and_keeps_what_it_acknowledged(small_disk):
+    with Engine(small_disk / "home") as engine:
+        engine.cli("start")
+        pid, logs, acknowledged = engine.pid, engine.client("logs"), []
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            for number in range(20_000):
+                name = f"group-{number}-" + "x" * 400
+                logs.create_log_group(logGroupName=name)
+                acknowledged.append(name)
+        wait_for(lambda: not alive(pid), "the engine to end")
+        assert "Is the disk full?" in (engine.home / "engine.log").read_text()
+        ballast.unlink()
+        engine.cli("start")
+        pages = logs.get_paginator("describe_log_groups").paginate()
+        kept = {group["logGroupName"] for page in pages for group in page["logGroups"]}
+        assert set(acknowledged) <= kept
+
+
+def test_a_damaged_state_is_said_to_be_damaged(tmp_path):
+    with Engine(tmp_path / "home") as engine:
+        engine.cli("start")
+        engine.client("logs").create_log_group(logGroupName="kept")
+        engine.cli("stop")
+        state = engine.home / "state.redb"
+        whole = state.read_bytes()
+        for damaged in [b"garbage" * 5000, whole[: len(whole) // 2]]:
+            state.write_bytes(damaged)
+            refused = engine.cli("start", check=False)
+            assert refused.returncode == 1 and "is damaged" in refused.stderr and "panicked" not in refused.stderr
+        state.write_bytes(whole)
+        engine.cli("start")
+        assert engine.client("logs").describe_log_groups()["logGroups"]
+
+
+CHATTY = SERVER.replace("server.listen(", """\
+let line = 0;
+const burst = setInterval(() => {
+  process.stdout.write(Array.from({ length: 40 }, () => `line ${line++}\\n`).join(""));
+  if (line === 8000) { clearInterval(burst); console.log("burst over"); }
+}, 20);
+server.listen(""")
+
+
+def test_no_line_of_a_burst_is_lost_or_doubled_by_kills_of_the_engine(tmp_path):
+    app = node_app(tmp_path / "web", server=CHATTY)
+    with Engine(tmp_path / "home") as engine:
+        engine.cli("start")
+        up = subprocess.Popen([str(BINARY), "up", str(app)], env=engine.environment, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+        wait_for(lambda: container_pids(engine), "a task", 120)
+        for _ in range(6):
+            engine.kill()
+            engine.cli("start")
+            time.sleep(0.4)
+        up.wait(timeout=300)
+        logs = engine.client("logs")
+
+        def over():
+            return logs.filter_log_events(logGroupName="/ecs/web", filterPattern='"burst over"')["events"]
+
+        wait_for(lambda: len(over()) >= 2, "both bursts to end")
+        for stream in {event["logStreamName"] for event in over()}:
+            numbers, token = [], {}
+            while events := (page := logs.get_log_events(logGroupName="/ecs/web", logStreamName=stream,
+                                                         startFromHead=True, **token))["events"]:
+                numbers += [int(event["message"][5:]) for event in events if event["message"].startswith("line ")]
+                token = {"nextToken": page["nextForwardToken"]}
+            assert numbers == list(range(8000))

@@ -22,6 +22,21 @@ pub struct Home {
     instance: String,
 }
 
+/// The right to run an engine on a home, or to remove what one has left. It ends with this value, and with its process
+/// however that ends.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: fs::File,
+}
+
+/// Who has a home.
+#[derive(Debug)]
+pub enum Occupant {
+    Engine(EngineFile),
+    /// The home is the caller's now.
+    Nobody(Claim),
+}
+
 /// What a running engine writes down so that commands find it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFile {
@@ -125,32 +140,31 @@ impl Home {
         self.run().join("engine.json")
     }
 
-    /// Claims the home for an engine, or for removing what one has left; the claim ends with the file, however its
-    /// process ends. `None` where another process has it.
+    /// Claims the home. `None` where another process has it.
     ///
     /// # Errors
     /// The home cannot be opened.
-    pub(crate) fn try_claim(&self) -> io::Result<Option<fs::File>> {
+    pub(crate) fn try_claim(&self) -> io::Result<Option<Claim>> {
         let file = fs::File::open(self.root.join("instance"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Claim { _lock: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
-    /// Like [`Self::engine`], but an engine that is being started or has just ended is awaited.
+    /// Who has the home. An engine that is being started, or has just ended, is awaited.
     ///
     /// # Errors
     /// Something else holds the home.
-    pub fn settled_engine(&self) -> io::Result<Option<EngineFile>> {
+    pub fn occupant(&self) -> io::Result<Occupant> {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(file) = self.engine() {
-                return Ok(Some(file));
+            if let Some(claim) = self.try_claim()? {
+                return Ok(Occupant::Nobody(claim));
             }
-            if self.try_claim()?.is_some() {
-                return Ok(None);
+            if let Some(file) = self.engine() {
+                return Ok(Occupant::Engine(file));
             }
             if Instant::now() > end {
                 let what =
@@ -223,7 +237,7 @@ mod tests {
         let claim = first.try_claim().expect("the home").expect("nobody else has it");
         assert!(second.try_claim().expect("the home").is_none());
         drop(claim);
-        assert_eq!(second.settled_engine().expect("the home"), None);
+        assert!(matches!(second.occupant().expect("the home"), Occupant::Nobody(_)));
         assert!(EngineFile::own(1).expect("this process").is_alive());
         let (pid, started) = (std::process::id().cast_signed(), 1);
         assert!(!EngineFile { pid, started, port: 1 }.is_alive(), "another process had this number");

@@ -13,7 +13,6 @@ mod pool;
 mod server;
 mod wiring;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +22,7 @@ use pileus_core::{Clock, SystemClock};
 use pileus_store::{Db, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use home::{EngineFile, Home};
+pub use home::{Claim, EngineFile, Home, Occupant};
 pub use machine::{BALANCER_COMMAND, MachineConfig, RESOLVER_COMMAND, SHIM_COMMAND, remove_traces};
 
 /// What an engine is started with.
@@ -71,7 +70,7 @@ pub fn run(config: &EngineConfig) -> Result<(), EngineError> {
 ///
 /// Where the holder is not ready yet, or about to end, its fate is awaited: whoever started this engine then finds a
 /// ready one, or this one takes over.
-async fn claim(home: &Home) -> Result<File, EngineError> {
+async fn claim(home: &Home) -> Result<Claim, EngineError> {
     let end = Instant::now() + home::PATIENCE;
     loop {
         if let Some(claim) = home.try_claim()? {

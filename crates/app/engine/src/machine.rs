@@ -14,9 +14,8 @@ use pileus_containers::{ContainersConfig, LinuxContainers};
 use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
 use pileus_fabric::{FabricConfig, LinuxFabric, ResolverClient};
 use pileus_proxy::{BalancerClient, BalancerConfig};
-use pileus_store::StoreError;
 
-use crate::home::{PATIENCE, POLL};
+use crate::home::{Claim, PATIENCE, POLL};
 use crate::{EngineError, Home, pool};
 
 /// The hidden subcommands by which this binary starts its other processes.
@@ -85,12 +84,11 @@ fn own_command(subcommand: &str) -> Result<Vec<String>, EngineError> {
 /// Ends the balancer, the resolver and all tasks of a home whose engine has ended, and removes every trace of them from
 /// the host: processes, namespaces, mounts, cgroups, links, tables, routes and files under `/run`. The state stays.
 ///
+/// The claim keeps an engine that is being started waiting meanwhile.
+///
 /// # Errors
 /// What could not be removed; everything else has been.
-pub fn remove_traces(home: &Home) -> Result<(), EngineError> {
-    // An engine that is being started waits until this is done; one that runs must not lose what it stands on.
-    let claim = home.try_claim()?;
-    let _claim = claim.ok_or_else(|| StoreError::InUse { path: home.state() })?;
+pub fn remove_traces(home: &Home, _claim: &Claim) -> Result<(), EngineError> {
     let balancer = pileus_proxy::stop(&BalancerConfig::new(home.run()));
     let unready = end_unready(home);
     let containers = pileus_containers::clean_leftovers(&containers_config(home)?)

@@ -268,12 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_half_made_when_its_maker_was_killed_is_made_anew() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("state.redb");
+        std::fs::write(path.with_extension("new"), [0; 4096]).expect("a write");
+        open(&path).expect("a new file");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+    }
+
+    #[test]
     fn a_damaged_file_is_said_to_be_damaged() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("state.redb");
         drop(redb::Database::create(&path).expect("a new file"));
         let whole = std::fs::read(&path).expect("a file");
-        for damage in [b"no database at all".repeat(1000), whole[..whole.len() / 2].to_vec()] {
+        for damage in
+            [b"no database at all".repeat(1000), whole[..whole.len() / 2].to_vec(), whole[..99].to_vec()]
+        {
             std::fs::write(&path, damage).expect("a write");
             let Err(error) = open(&path) else { panic!("a damaged file was opened") };
             assert!(matches!(error, StoreError::Damaged { .. }), "{error}");

@@ -47,11 +47,17 @@ fn refused(path: &Path, source: redb::DatabaseError) -> StoreError {
     let path = path.to_owned();
     match source {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path },
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != ErrorKind::InvalidData => {
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
             StoreError::Open { path, source: Box::new(DatabaseError::Storage(StorageError::Io(error))) }
         }
         other => StoreError::Damaged { path, source: Box::new(other) },
     }
+}
+
+fn disk_io(error: std::io::Error) -> StoreError {
+    disk(redb::Error::Io(error))
 }
 
 pub(crate) struct Disk {
@@ -61,6 +67,24 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            Self::create(path)?;
+        }
+        Self::open_file(path)
+    }
+
+    /// Makes a new file under another name first: one that is half made, because its maker was killed, cannot be opened.
+    fn create(path: &Path) -> Result<(), StoreError> {
+        let new = path.with_extension("new");
+        let removed = std::fs::remove_file(&new);
+        removed
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+            .map_err(disk_io)?;
+        drop(Self::open_file(&new)?);
+        std::fs::rename(&new, path).map_err(disk_io)
+    }
+
+    fn open_file(path: &Path) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let database = Database::create(&path).map_err(|source| refused(&path, source))?;
         let disk_file = Self { database, path };

@@ -88,7 +88,13 @@ fn remove_all(arguments: &Down, root: &Path, printer: &mut Printer) -> Result<Ex
 fn delete_state(home: &Home) -> io::Result<()> {
     let previous_log = home.log().with_extension("log.1");
     let ours = [home.state(), home.bulk(), home.containers(), home.build_cache(), home.log(), previous_log];
-    for path in ours.into_iter().chain([home.root().join("instance")]) {
+    // Files that were being made when an engine was killed.
+    let unfinished = fs::read_dir(home.root())?.flatten().map(|entry| entry.path()).filter(|path| {
+        let stem = path.file_stem();
+        path.extension().is_some() && (stem == Some("instance".as_ref()) || path.ends_with("state.new"))
+    });
+    let instance = home.root().join("instance");
+    for path in ours.into_iter().chain(unfinished.collect::<Vec<_>>()).chain([instance]) {
         delete(path)?;
     }
     match fs::remove_dir(home.root()) {
@@ -123,6 +129,8 @@ mod tests {
         let home = Home::open(&root).unwrap();
         fs::create_dir_all(home.bulk().join("blobs")).unwrap();
         fs::write(home.state(), "x").unwrap();
+        fs::write(root.join("state.new"), "").unwrap();
+        fs::write(root.join("instance.4711"), "").unwrap();
         fs::write(root.join("notes.txt"), "mine").unwrap();
         delete_state(&home).unwrap();
         let left: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pileus_engine::{EngineFile, Home, remove_traces};
+use pileus_engine::{EngineFile, Home, Occupant, remove_traces};
 
 use crate::failure::{Exit, Failure};
 use crate::format;
@@ -41,16 +41,22 @@ pub(crate) fn run(home: &Path, printer: &mut Printer) -> Result<Exit, Failure> {
 
 /// Ends everything of `home`; whether an engine ran.
 pub(crate) fn end(home: &Home, printer: &mut Printer) -> Result<bool, Failure> {
-    let engine = home.settled_engine()?;
-    if let Some(file) = &engine {
-        printer.draw("ending the engine");
-        end_engine(home, file, printer)?;
-    }
+    let mut ran = false;
+    let claim = loop {
+        match home.occupant()? {
+            Occupant::Engine(file) => {
+                printer.draw("ending the engine");
+                end_engine(home, &file, printer)?;
+                ran = true;
+            }
+            Occupant::Nobody(claim) => break claim,
+        }
+    };
     printer.draw("removing tasks and networks");
-    let removed = remove_traces(home);
+    let removed = remove_traces(home, &claim);
     printer.clear();
     removed?;
-    Ok(engine.is_some())
+    Ok(ran)
 }
 
 fn end_engine(home: &Home, file: &EngineFile, printer: &mut Printer) -> Result<(), Failure> {
