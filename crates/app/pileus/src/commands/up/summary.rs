@@ -117,7 +117,7 @@ impl Summary<'_> {
         }
         let region = &self.app.manifest.region;
         printer.say(format!(
-            "  AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={region} \\\n    \
+            "  AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={region} \\\n    \
              aws --endpoint-url {endpoint} ecs list-tasks --cluster {name}"
         ));
     }
