@@ -146,7 +146,7 @@ def test_a_second_engine_on_the_same_home_is_refused(engine):
     environment = engine.environment | {"PILEUS_PORT": "0"}
     from engine import BINARY
     done = subprocess.run([BINARY, "engine"], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "Another engine" in done.stderr, done.stderr
+    assert done.returncode == 1 and "in use by another engine" in done.stderr, done.stderr
     assert engine.cli("start").returncode == 0, "starting what runs is fine"
 
 

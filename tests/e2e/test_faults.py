@@ -105,6 +105,24 @@ def test_a_killed_task_or_shim_is_replaced(running, what):
     assert other in {task["id"] for task in engine.tasks(app)}
 
 
+def test_an_engine_killed_while_it_starts_tasks_does_not_count_against_the_app(running):
+    engine, app = running
+    ecs = engine.client("ecs")
+    for attempt in range(12):
+        wait_for(lambda: ecs.list_tasks(cluster="web")["taskArns"], "a task")
+        [arn, *_] = ecs.list_tasks(cluster="web")["taskArns"]
+        ecs.stop_task(cluster="web", task=arn)
+        time.sleep(attempt * 0.02)
+        engine.kill()
+        engine.cli("start")
+    engine.wait_steady(app)
+    stopped = ecs.list_tasks(cluster="web", desiredStatus="STOPPED")["taskArns"]
+    codes = {task["stopCode"] for task in ecs.describe_tasks(cluster="web", tasks=stopped)["tasks"]}
+    assert codes == {"UserInitiated"}
+    [deployment] = ecs.describe_services(cluster="web", services=["web"])["services"][0]["deployments"]
+    assert deployment["failedTasks"] == 0
+
+
 def test_a_killed_balancer_comes_back_and_forgets_nothing(running):
     engine, app = running
     url = engine.url(app)

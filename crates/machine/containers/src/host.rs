@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pileus_contract::TaskState;
-use pileus_contract::containers::{ContainerStatus, Exit};
+use pileus_contract::containers::{ContainerState, ContainerStatus, Exit};
 
 use crate::cgroup::{self, Cgroups};
 use crate::client;
@@ -53,6 +53,22 @@ impl Host {
             }
             Err(error) => Err(error).at("read", &path),
         }
+    }
+
+    /// Whether an engine was killed before it had started the task's shim, or the shim before it had made a container:
+    /// then nothing has run, nothing is lost with what is there, and the task can be started again.
+    pub(crate) fn has_not_begun(&self, task: &str) -> Result<bool> {
+        let dir = self.config.task_dir(task);
+        if !dir.status().exists() || client::connect(&dir).at("connect to", dir.socket())?.is_some() {
+            return Ok(false);
+        }
+        let state = self.status(task)?;
+        let scratch = self.config.scratch_dir(task);
+        let untouched = |container: &ContainerState| {
+            container.status == ContainerStatus::Created
+                && !scratch.join(&container.name).join("log").exists()
+        };
+        Ok(!state.ended && state.containers.iter().all(untouched))
     }
 
     /// The final state of a task without a shim. Where the shim was killed, so is the rest of the task.

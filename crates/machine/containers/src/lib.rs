@@ -58,7 +58,8 @@ pub struct LinuxContainers {
 }
 
 impl LinuxContainers {
-    /// Opens the directories and adopts the tasks that run; those whose shim has gone are ended.
+    /// Opens the directories and adopts the tasks that run; those whose shim has gone are ended, and those
+    /// whose start was cut short before anything ran are as if it had never begun.
     ///
     /// # Errors
     /// A directory cannot be used, or the host lacks a cgroup controller.
@@ -70,7 +71,11 @@ impl LinuxContainers {
         let images = ImageStore::open(host.config.blobs.clone(), host.config.layers_dir())?;
         let watch = Watch::start(Arc::clone(&host))?;
         for task in host.tasks()? {
-            watch.add(&task, None)?;
+            if host.has_not_begun(&task)? {
+                host.scrub(&task)?;
+            } else {
+                watch.add(&task, None)?;
+            }
         }
         Ok(Self { host, images, watch, layers: RwLock::new(()) })
     }

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::TaskDir;
-use crate::error::chain;
+use crate::error::{At, chain};
 use crate::protocol::StartAnswer;
 
 /// The hidden subcommand `pileus shim DIR`. Answers on stdout whether the task has started, then stays with it.
@@ -35,9 +35,9 @@ pub fn shim_main(task_dir: &Path) -> ExitCode {
             return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
-    // The engine that ordered the task is gone: nobody would know of it. Its processes end with this one.
-    if start::answer(&shim.started()).is_err() {
-        return ExitCode::FAILURE;
+    // Where the engine that ordered the task is gone, the next one finds it by its socket.
+    if let Err(error) = start::answer(&shim.started()).at("answer the engine about", &dir.0) {
+        start::complain(&error);
     }
     match shim.run() {
         Ok(()) => ExitCode::SUCCESS,
