@@ -51,6 +51,8 @@ pub enum AuthError {
     NotYetCurrent(String),
     #[error("Credential should be scoped to correct service: '{0}'. ")]
     WrongService(String),
+    #[error("Credential should be scoped to a valid Region, not '{0}'. ")]
+    WrongRegion(String),
     #[error(
         "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{0}'."
     )]
@@ -94,7 +96,11 @@ impl AuthError {
             Self::Streaming(_) => {
                 (("UnsupportedOperation", 400), ("UnsupportedOperation", 400), ("UnsupportedOperation", 400))
             }
-            Self::WrongService(_) | Self::WrongDate(_) | Self::WrongPayload | Self::WrongSignature { .. } => {
+            Self::WrongService(_)
+            | Self::WrongRegion(_)
+            | Self::WrongDate(_)
+            | Self::WrongPayload
+            | Self::WrongSignature { .. } => {
                 (("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403), ("AuthFailure", 401))
             }
         };
@@ -146,6 +152,9 @@ pub fn verify(
     check_token(&key, claim.token.as_deref(), now)?;
     if claim.scope.service != service {
         return Err(AuthError::WrongService(service.to_owned()));
+    }
+    if !claim.scope.names_a_region() {
+        return Err(AuthError::WrongRegion(claim.scope.region));
     }
     Ok(Verified { scope: claim.scope, payload_signed })
 }

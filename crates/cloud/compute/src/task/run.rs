@@ -96,6 +96,8 @@ fn turned(subnets: &[String], by: usize) -> Vec<String> {
 }
 
 fn check_overrides(overrides: &TaskOverride, definition: &TaskDefinition) -> Result<(), ApiError> {
+    let cpu = overrides.cpu.as_deref().or(definition.shape.cpu.as_deref());
+    let size = Size::read(cpu, overrides.memory.as_deref().or(definition.shape.memory.as_deref()))?;
     for container in overrides.container_overrides.iter().flatten() {
         let name = container.name.as_deref().unwrap_or_default();
         if !definition.containers().iter().any(|known| known.name.as_deref() == Some(name)) {
@@ -103,10 +105,17 @@ fn check_overrides(overrides: &TaskOverride, definition: &TaskDefinition) -> Res
                 "Override for container named {name} is not a container in the TaskDefinition."
             )));
         }
-    }
-    if overrides.cpu.is_some() || overrides.memory.is_some() {
-        let cpu = overrides.cpu.as_deref().or(definition.shape.cpu.as_deref());
-        Size::read(cpu, overrides.memory.as_deref().or(definition.shape.memory.as_deref()))?;
+        let within =
+            |value: Option<i64>, limit: u32| value.is_none_or(|it| (0..=i64::from(limit)).contains(&it));
+        if !within(container.cpu, size.cpu)
+            || !within(container.memory, size.memory)
+            || !within(container.memory_reservation, size.memory)
+        {
+            return Err(client(format!(
+                "Invalid override for container '{name}'. cpu, memory and memoryReservation must not be greater \
+                 than the task's."
+            )));
+        }
     }
     Ok(())
 }

@@ -217,6 +217,17 @@ fn the_same_token_runs_a_task_once() {
     assert_eq!(zones, ["us-east-1a", "us-east-1b", "us-east-1a", "us-east-1b"]);
     let bad = ecs::RunTaskRequest { count: Some(11), ..request(&place) };
     assert_eq!(cloud.code::<ops::RunTask>(bad), "InvalidParameterException");
+    let with = |container: ecs::ContainerOverride| ecs::RunTaskRequest {
+        overrides: Some(ecs::TaskOverride {
+            container_overrides: Some(vec![container]),
+            ..Default::default()
+        }),
+        ..request(&place)
+    };
+    let name = |name: &str| ecs::ContainerOverride { name: Some(name.into()), ..Default::default() };
+    assert_eq!(cloud.code::<ops::RunTask>(with(name("other"))), "InvalidParameterException");
+    let greedy = ecs::ContainerOverride { memory: Some(513), ..name("web") };
+    assert_eq!(cloud.code::<ops::RunTask>(with(greedy)), "ClientException");
 }
 
 #[test]
