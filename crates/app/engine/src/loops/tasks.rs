@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pileus_compute::{Effect, Report, StartFailure, TaskRef};
 use pileus_contract::TaskEvent;
@@ -13,6 +14,10 @@ use crate::api::Engine;
 
 /// Tasks that are being started, stopped or removed at the same time, at most.
 const PARALLEL: usize = 16;
+
+/// Between attempts to remove a task from the machine: from the first to the last, twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) struct Tasks {
     engine: Arc<Engine>,
@@ -114,9 +119,16 @@ fn remove(engine: &Engine, forwarder: &Forwarder, task: &str) -> Report {
     if let Err(error) = forwarder.forward(routes.iter().filter(|route| route.task.id == task)) {
         tracing::error!(task, %error, "the last lines of a task are lost");
     }
-    if let Err(error) = engine.machine.containers.remove(task) {
-        // The next engine finds what is left of it, and tries again.
-        tracing::error!(task, %error, "a task could not be removed from the machine");
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = engine.machine.containers.remove(task) {
+        if pause > LAST_PAUSE {
+            // The next engine finds what is left of it, and tries again.
+            tracing::error!(task, %error, "a task could not be removed from the machine");
+            break;
+        }
+        tracing::warn!(task, %error, "a task could not be removed from the machine yet");
+        std::thread::sleep(pause);
+        pause *= 2;
     }
     Report::Removed { task: task.to_owned() }
 }
