@@ -4,16 +4,24 @@
 /// Whether `text` matches `pattern`, in which `*` stands for any characters and `?` for one.
 pub fn wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    glob(&pattern, &text, |&p| p == '*', |&p, &c| p == '?' || p == c)
+}
+
+/// The matching of every pattern language with a star: `any` tells which elements stand for any number of others,
+/// `one` whether an element of the pattern stands for this one of the text.
+///
+/// Goes back only to the last star: linear in practice, the product of the lengths at worst, never exponential.
+pub fn glob<P, T>(pattern: &[P], text: &[T], any: impl Fn(&P) -> bool, one: impl Fn(&P, &T) -> bool) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to resume after the latest `*`: its position and how much text it has eaten.
+    // Where to resume after the latest star: its position and how much text it has eaten.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
-            Some('*') => {
+            Some(element) if any(element) => {
                 star = Some((p, t));
                 p += 1;
             }
-            Some(&c) if c == '?' || c == text[t] => {
+            Some(element) if one(element, &text[t]) => {
                 p += 1;
                 t += 1;
             }
@@ -25,7 +33,7 @@ pub fn wildcard(pattern: &str, text: &str) -> bool {
             }
         }
     }
-    pattern[p..].iter().all(|&c| c == '*')
+    pattern[p..].iter().all(any)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! literally, whatever it contains.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
 
+use pileus_core::filter::glob;
+
 use super::Request;
 
 /// One element of a pattern.
@@ -103,30 +105,13 @@ fn resolve(name: &str, request: &Request) -> Option<String> {
     }
 }
 
-/// Takes time proportional to the product of the lengths, whatever the pattern.
 fn matches(pattern: &[Token], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to resume after the latest `*`: its position and how much text it has eaten.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(Token::Any) => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(token) if *token == Token::One || *token == Token::Literal(text[t]) => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((star_p, star_t)) = star else { return false };
-                star = Some((star_p, star_t + 1));
-                p = star_p + 1;
-                t = star_t + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|token| *token == Token::Any)
+    glob(
+        pattern,
+        text,
+        |token| *token == Token::Any,
+        |token, c| *token == Token::One || *token == Token::Literal(*c),
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! ALB's patterns: `*` is any number of characters, `?` exactly one.
 
+use pileus_core::filter::glob;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     /// Lower-case where case does not count.
@@ -29,29 +31,9 @@ impl Pattern {
         self.matches_wild(subject)
     }
 
-    /// Goes back only to the last `*`: linear in practice, quadratic at worst, never exponential.
     fn matches_wild(&self, subject: &[u8]) -> bool {
         let fold = |byte: u8| if self.fold { byte.to_ascii_lowercase() } else { byte };
-        let (mut at, mut in_pattern) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while at < subject.len() {
-            match self.text.get(in_pattern) {
-                Some(b'*') => {
-                    star = Some((in_pattern + 1, at));
-                    in_pattern += 1;
-                }
-                Some(&byte) if byte == b'?' || byte == fold(subject[at]) => {
-                    in_pattern += 1;
-                    at += 1;
-                }
-                _ => {
-                    let Some((after, from)) = star else { return false };
-                    star = Some((after, from + 1));
-                    (in_pattern, at) = (after, from + 1);
-                }
-            }
-        }
-        self.text[in_pattern..].iter().all(|&byte| byte == b'*')
+        glob(&self.text, subject, |&byte| byte == b'*', |&byte, &found| byte == b'?' || byte == fold(found))
     }
 }
 
