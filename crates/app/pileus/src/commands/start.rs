@@ -89,10 +89,13 @@ async fn await_engine(home: &Home, child: &mut Child, log_start: u64) -> Result<
         if let Some(file) = home.engine() {
             let link = Link { file };
             if link::is_well(&link.client("us-east-1")).await {
+                if link.file.pid != child.id().cast_signed() {
+                    end_superfluous(child)?;
+                }
                 return Ok(link);
             }
         }
-        // Another start may have been faster: then this engine ends, and that one answers.
+        // Another start may have been faster: then this engine gives up, and that one answers.
         if let Some(status) = child.try_wait()?
             && home.engine().is_none()
         {
@@ -104,6 +107,15 @@ async fn await_engine(home: &Home, child: &mut Child, log_start: u64) -> Result<
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Another start was faster: this engine has nothing yet, not even the claim on its home, and would only wait for that.
+fn end_superfluous(child: &mut Child) -> Result<(), Failure> {
+    if child.try_wait()?.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
 }
 
 /// Why an engine ended before it was ready, in its own words.
