@@ -16,6 +16,10 @@ pub(crate) fn tables() -> Tables {
     pileus_registry::tables(&mut tables);
     pileus_security::tables(&mut tables);
     pileus_monitoring::tables(&mut tables);
+    pileus_secrets::tables(&mut tables);
+    pileus_certificates::tables(&mut tables);
+    pileus_scaling::tables(&mut tables);
+    pileus_storage::tables(&mut tables);
     tables
 }
 
@@ -28,6 +32,10 @@ pub(crate) fn router() -> Router {
     pileus_registry::operations(&mut router);
     pileus_security::operations(&mut router);
     pileus_monitoring::operations(&mut router);
+    pileus_secrets::operations(&mut router);
+    pileus_certificates::operations(&mut router);
+    pileus_scaling::operations(&mut router);
+    pileus_storage::operations(&mut router);
     router
 }
 
