@@ -30,3 +30,10 @@ def deployed(tmp_path_factory):
 def app(tmp_path):
     """The directory of a small app without dependencies."""
     return node_app(tmp_path / "web")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was left out is said where nobody can miss it."""
+    reasons = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
+    for reason in sorted(reasons):
+        terminalreporter.write_line(f"*** LEFT OUT: {reason} ***", yellow=True, bold=True)
