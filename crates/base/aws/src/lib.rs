@@ -9,6 +9,8 @@ pub mod ecs;
 pub mod elbv2;
 pub mod iam;
 pub mod logs;
+pub mod secretsmanager;
+pub mod ssm;
 pub mod sts;
 
 use pileus_model::ServiceSchema;
@@ -22,5 +24,7 @@ pub static SERVICES: &[&ServiceSchema] = &[
     &elbv2::SERVICE,
     &iam::SERVICE,
     &logs::SERVICE,
+    &secretsmanager::SERVICE,
+    &ssm::SERVICE,
     &sts::SERVICE,
 ];

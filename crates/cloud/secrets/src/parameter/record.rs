@@ -1,0 +1,93 @@
+//! What is kept of a parameter, and how one is found by its name, ARN, version or label.
+
+use std::sync::Arc;
+
+use pileus_core::{ApiError, Arn, Scope, Secret, Tags, Timestamp};
+use pileus_state::{Record, Tx};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) tags: Tags,
+    /// Oldest first; the last is the current one, so there is always one.
+    pub(crate) versions: Vec<ParameterVersion>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ParameterVersion {
+    pub(crate) number: i64,
+    /// `String`, `StringList` or `SecureString`.
+    pub(crate) kind: String,
+    pub(crate) value: Secret,
+    pub(crate) description: Option<String>,
+    pub(crate) allowed_pattern: Option<String>,
+    pub(crate) key_id: Option<String>,
+    pub(crate) tier: String,
+    pub(crate) data_type: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) modified: Timestamp,
+    /// The ARN of who wrote it.
+    pub(crate) user: String,
+}
+
+impl Record for Parameter {
+    const KIND: &'static str = "ssm/parameter";
+
+    fn key(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Parameter {
+    pub(crate) fn arn(&self, scope: &Scope) -> String {
+        arn(scope, &self.name)
+    }
+
+    pub(crate) fn current(&self) -> &ParameterVersion {
+        self.versions.last().expect("a parameter is made with a version and keeps its last one")
+    }
+
+    pub(crate) fn version(&self, number: i64) -> Option<&ParameterVersion> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+
+    /// The version that a selector means: a number, a label, or none for the current one.
+    pub(crate) fn choose(&self, selector: Option<&str>) -> Option<&ParameterVersion> {
+        let Some(selector) = selector else { return Some(self.current()) };
+        match selector.parse() {
+            Ok(number) => self.version(number),
+            Err(_) => self.versions.iter().find(|version| version.labels.iter().any(|own| own == selector)),
+        }
+    }
+}
+
+/// The ARN of a parameter's name: the slash of a hierarchy is the one that every parameter's ARN has.
+pub(crate) fn arn(scope: &Scope, name: &str) -> String {
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    scope.arn("ssm", format_args!("parameter{slash}{name}"))
+}
+
+/// A reference taken apart: the name or ARN, and the version or label after the colon.
+pub(crate) fn split(reference: &str) -> (&str, Option<&str>) {
+    let name_at = if reference.starts_with("arn:") { reference.find('/').unwrap_or(0) } else { 0 };
+    match reference[name_at..].split_once(':') {
+        Some((name, selector)) => (&reference[..name_at + name.len()], Some(selector)),
+        None => (reference, None),
+    }
+}
+
+/// The parameter that a name or an ARN without selector stands for.
+pub(crate) fn find(tx: &Tx, name_or_arn: &str) -> Option<Arc<Parameter>> {
+    let Some(arn) = Arn::parse(name_or_arn) else { return tx.get::<Parameter>(name_or_arn) };
+    let scope = tx.scope();
+    if (arn.service, arn.account, arn.region) != ("ssm", &scope.account, &scope.region) {
+        return None;
+    }
+    let path = arn.resource.strip_prefix("parameter").filter(|path| path.starts_with('/'))?;
+    tx.get::<Parameter>(path).or_else(|| tx.get::<Parameter>(&path[1..]))
+}
+
+pub(crate) fn not_found(message: impl Into<String>) -> ApiError {
+    ApiError::client("ParameterNotFound", message)
+}
