@@ -19,6 +19,14 @@ impl Operation for CreateService {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_SERVICE;
 }
 
+pub struct DeleteAccountSetting;
+
+impl Operation for DeleteAccountSetting {
+    type Input = super::DeleteAccountSettingRequest;
+    type Output = super::DeleteAccountSettingResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ACCOUNT_SETTING;
+}
+
 pub struct DeleteCluster;
 
 impl Operation for DeleteCluster {
@@ -35,12 +43,28 @@ impl Operation for DeleteService {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_SERVICE;
 }
 
+pub struct DeleteTaskDefinitions;
+
+impl Operation for DeleteTaskDefinitions {
+    type Input = super::DeleteTaskDefinitionsRequest;
+    type Output = super::DeleteTaskDefinitionsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_TASK_DEFINITIONS;
+}
+
 pub struct DeregisterTaskDefinition;
 
 impl Operation for DeregisterTaskDefinition {
     type Input = super::DeregisterTaskDefinitionRequest;
     type Output = super::DeregisterTaskDefinitionResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DEREGISTER_TASK_DEFINITION;
+}
+
+pub struct DescribeCapacityProviders;
+
+impl Operation for DescribeCapacityProviders {
+    type Input = super::DescribeCapacityProvidersRequest;
+    type Output = super::DescribeCapacityProvidersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_CAPACITY_PROVIDERS;
 }
 
 pub struct DescribeClusters;
@@ -89,6 +113,22 @@ impl Operation for DescribeTasks {
     type Input = super::DescribeTasksRequest;
     type Output = super::DescribeTasksResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_TASKS;
+}
+
+pub struct GetTaskProtection;
+
+impl Operation for GetTaskProtection {
+    type Input = super::GetTaskProtectionRequest;
+    type Output = super::GetTaskProtectionResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_TASK_PROTECTION;
+}
+
+pub struct ListAccountSettings;
+
+impl Operation for ListAccountSettings {
+    type Input = super::ListAccountSettingsRequest;
+    type Output = super::ListAccountSettingsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ACCOUNT_SETTINGS;
 }
 
 pub struct ListClusters;
@@ -147,6 +187,30 @@ impl Operation for ListTasks {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_TASKS;
 }
 
+pub struct PutAccountSetting;
+
+impl Operation for PutAccountSetting {
+    type Input = super::PutAccountSettingRequest;
+    type Output = super::PutAccountSettingResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ACCOUNT_SETTING;
+}
+
+pub struct PutAccountSettingDefault;
+
+impl Operation for PutAccountSettingDefault {
+    type Input = super::PutAccountSettingDefaultRequest;
+    type Output = super::PutAccountSettingDefaultResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ACCOUNT_SETTING_DEFAULT;
+}
+
+pub struct PutClusterCapacityProviders;
+
+impl Operation for PutClusterCapacityProviders {
+    type Input = super::PutClusterCapacityProvidersRequest;
+    type Output = super::PutClusterCapacityProvidersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_CLUSTER_CAPACITY_PROVIDERS;
+}
+
 pub struct RegisterTaskDefinition;
 
 impl Operation for RegisterTaskDefinition {
@@ -161,6 +225,14 @@ impl Operation for RunTask {
     type Input = super::RunTaskRequest;
     type Output = super::RunTaskResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::RUN_TASK;
+}
+
+pub struct StopServiceDeployment;
+
+impl Operation for StopServiceDeployment {
+    type Input = super::StopServiceDeploymentRequest;
+    type Output = super::StopServiceDeploymentResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::STOP_SERVICE_DEPLOYMENT;
 }
 
 pub struct StopTask;
@@ -187,12 +259,36 @@ impl Operation for UntagResource {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_RESOURCE;
 }
 
+pub struct UpdateCluster;
+
+impl Operation for UpdateCluster {
+    type Input = super::UpdateClusterRequest;
+    type Output = super::UpdateClusterResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_CLUSTER;
+}
+
+pub struct UpdateClusterSettings;
+
+impl Operation for UpdateClusterSettings {
+    type Input = super::UpdateClusterSettingsRequest;
+    type Output = super::UpdateClusterSettingsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_CLUSTER_SETTINGS;
+}
+
 pub struct UpdateService;
 
 impl Operation for UpdateService {
     type Input = super::UpdateServiceRequest;
     type Output = super::UpdateServiceResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_SERVICE;
+}
+
+pub struct UpdateTaskProtection;
+
+impl Operation for UpdateTaskProtection {
+    type Input = super::UpdateTaskProtectionRequest;
+    type Output = super::UpdateTaskProtectionResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_TASK_PROTECTION;
 }
 
 pub(super) mod schemas {
@@ -258,6 +354,26 @@ pub(super) mod schemas {
                 code: "UnsupportedFeatureException",
                 status: 400,
             },
+        ],
+    };
+
+    pub(crate) static DELETE_ACCOUNT_SETTING: OperationSchema = OperationSchema {
+        name: "DeleteAccountSetting",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_ACCOUNT_SETTING_REQUEST,
+        output: &super::super::schema::DELETE_ACCOUNT_SETTING_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
     };
 
@@ -329,6 +445,26 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static DELETE_TASK_DEFINITIONS: OperationSchema = OperationSchema {
+        name: "DeleteTaskDefinitions",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_TASK_DEFINITIONS_REQUEST,
+        output: &super::super::schema::DELETE_TASK_DEFINITIONS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+        ],
+    };
+
     pub(crate) static DEREGISTER_TASK_DEFINITION: OperationSchema = OperationSchema {
         name: "DeregisterTaskDefinition",
         service: &super::super::SERVICE,
@@ -346,6 +482,32 @@ pub(super) mod schemas {
                 status: 400,
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+        ],
+    };
+
+    pub(crate) static DESCRIBE_CAPACITY_PROVIDERS: OperationSchema = OperationSchema {
+        name: "DescribeCapacityProviders",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_CAPACITY_PROVIDERS_REQUEST,
+        output: &super::super::schema::DESCRIBE_CAPACITY_PROVIDERS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+            ErrorSchema {
+                shape: "UnsupportedFeatureException",
+                code: "UnsupportedFeatureException",
+                status: 400,
+            },
         ],
     };
 
@@ -482,6 +644,57 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_TASK_PROTECTION: OperationSchema = OperationSchema {
+        name: "GetTaskProtection",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_TASK_PROTECTION_REQUEST,
+        output: &super::super::schema::GET_TASK_PROTECTION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+            ErrorSchema {
+                shape: "UnsupportedFeatureException",
+                code: "UnsupportedFeatureException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static LIST_ACCOUNT_SETTINGS: OperationSchema = OperationSchema {
+        name: "ListAccountSettings",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ACCOUNT_SETTINGS_REQUEST,
+        output: &super::super::schema::LIST_ACCOUNT_SETTINGS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
     };
 
@@ -636,6 +849,73 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static PUT_ACCOUNT_SETTING: OperationSchema = OperationSchema {
+        name: "PutAccountSetting",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_ACCOUNT_SETTING_REQUEST,
+        output: &super::super::schema::PUT_ACCOUNT_SETTING_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+        ],
+    };
+
+    pub(crate) static PUT_ACCOUNT_SETTING_DEFAULT: OperationSchema = OperationSchema {
+        name: "PutAccountSettingDefault",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_ACCOUNT_SETTING_DEFAULT_REQUEST,
+        output: &super::super::schema::PUT_ACCOUNT_SETTING_DEFAULT_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+        ],
+    };
+
+    pub(crate) static PUT_CLUSTER_CAPACITY_PROVIDERS: OperationSchema = OperationSchema {
+        name: "PutClusterCapacityProviders",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_CLUSTER_CAPACITY_PROVIDERS_REQUEST,
+        output: &super::super::schema::PUT_CLUSTER_CAPACITY_PROVIDERS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "UpdateInProgressException",
+                code: "UpdateInProgressException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ResourceInUseException", code: "ResourceInUseException", status: 400 },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+        ],
+    };
+
     pub(crate) static REGISTER_TASK_DEFINITION: OperationSchema = OperationSchema {
         name: "RegisterTaskDefinition",
         service: &super::super::SERVICE,
@@ -681,6 +961,37 @@ pub(super) mod schemas {
             ErrorSchema {
                 shape: "PlatformTaskDefinitionIncompatibilityException",
                 code: "PlatformTaskDefinitionIncompatibilityException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "UnsupportedFeatureException",
+                code: "UnsupportedFeatureException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static STOP_SERVICE_DEPLOYMENT: OperationSchema = OperationSchema {
+        name: "StopServiceDeployment",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::STOP_SERVICE_DEPLOYMENT_REQUEST,
+        output: &super::super::schema::STOP_SERVICE_DEPLOYMENT_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 400 },
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema {
+                shape: "ServiceDeploymentNotFoundException",
+                code: "ServiceDeploymentNotFoundException",
                 status: 400,
             },
             ErrorSchema {
@@ -765,6 +1076,58 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static UPDATE_CLUSTER: OperationSchema = OperationSchema {
+        name: "UpdateCluster",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_CLUSTER_REQUEST,
+        output: &super::super::schema::UPDATE_CLUSTER_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema {
+                shape: "NamespaceNotFoundException",
+                code: "NamespaceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+        ],
+    };
+
+    pub(crate) static UPDATE_CLUSTER_SETTINGS: OperationSchema = OperationSchema {
+        name: "UpdateClusterSettings",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_CLUSTER_SETTINGS_REQUEST,
+        output: &super::super::schema::UPDATE_CLUSTER_SETTINGS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "UpdateInProgressException",
+                code: "UpdateInProgressException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
+        ],
+    };
+
     pub(crate) static UPDATE_SERVICE: OperationSchema = OperationSchema {
         name: "UpdateService",
         service: &super::super::SERVICE,
@@ -800,6 +1163,37 @@ pub(super) mod schemas {
                 code: "PlatformTaskDefinitionIncompatibilityException",
                 status: 400,
             },
+            ErrorSchema {
+                shape: "UnsupportedFeatureException",
+                code: "UnsupportedFeatureException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static UPDATE_TASK_PROTECTION: OperationSchema = OperationSchema {
+        name: "UpdateTaskProtection",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_TASK_PROTECTION_REQUEST,
+        output: &super::super::schema::UPDATE_TASK_PROTECTION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
+            ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
             ErrorSchema {
                 shape: "UnsupportedFeatureException",
                 code: "UnsupportedFeatureException",

@@ -5,6 +5,15 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static ACCELERATOR_MANUFACTURER_SET: Shape = Shape::list(&Shape::STRING, "member");
+
+static ACCELERATOR_NAME_SET: Shape = Shape::list(&Shape::STRING, "member");
+
+static ACCELERATOR_TYPE_SET: Shape = Shape::list(&Shape::STRING, "member");
+
+static ALLOWED_INSTANCE_TYPE_SET: Shape =
+    Shape::List { member: &Shape::STRING, item: "member", flattened: false, min: 0, max: 400 };
+
 static APPLICATION_PROTOCOL: Shape = Shape::String(&StringShape::one_of(&["http", "http2", "grpc"]));
 
 static ASSIGN_PUBLIC_IP: Shape = Shape::String(&StringShape::one_of(&["ENABLED", "DISABLED"]));
@@ -19,12 +28,18 @@ static AVAILABILITY_ZONE_REBALANCING: Shape = Shape::String(&StringShape::one_of
 
 static CPU_ARCHITECTURE: Shape = Shape::String(&StringShape::one_of(&["X86_64", "ARM64"]));
 
+static CAPACITY_PROVIDER_FIELD: Shape = Shape::String(&StringShape::one_of(&["TAGS"]));
+
+static CAPACITY_PROVIDER_FIELD_LIST: Shape = Shape::list(&CAPACITY_PROVIDER_FIELD, "member");
+
 static CAPACITY_PROVIDER_STRATEGY: Shape =
     Shape::list(&Shape::Structure(&CAPACITY_PROVIDER_STRATEGY_ITEM), "member");
 
 static CAPACITY_PROVIDER_STRATEGY_ITEM_BASE: Shape = Shape::Integer { min: 0, max: 100000 };
 
 static CAPACITY_PROVIDER_STRATEGY_ITEM_WEIGHT: Shape = Shape::Integer { min: 0, max: 1000 };
+
+static CAPACITY_PROVIDERS: Shape = Shape::list(&Shape::Structure(&CAPACITY_PROVIDER), "member");
 
 static CLUSTER_FIELD: Shape =
     Shape::String(&StringShape::one_of(&["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"]));
@@ -42,13 +57,20 @@ static COMPATIBILITY: Shape =
 
 static COMPATIBILITY_LIST: Shape = Shape::list(&COMPATIBILITY, "member");
 
+static CONTAINER_CONDITION: Shape =
+    Shape::String(&StringShape::one_of(&["START", "COMPLETE", "SUCCESS", "HEALTHY"]));
+
 static CONTAINER_DEFINITIONS: Shape = Shape::list(&Shape::Structure(&CONTAINER_DEFINITION), "member");
+
+static CONTAINER_DEPENDENCIES: Shape = Shape::list(&Shape::Structure(&CONTAINER_DEPENDENCY), "member");
 
 static CONTAINER_IMAGES: Shape = Shape::list(&Shape::Structure(&CONTAINER_IMAGE), "member");
 
 static CONTAINER_OVERRIDES: Shape = Shape::list(&Shape::Structure(&CONTAINER_OVERRIDE), "member");
 
 static CONTAINERS: Shape = Shape::list(&Shape::Structure(&CONTAINER), "member");
+
+static CPU_MANUFACTURER_SET: Shape = Shape::list(&Shape::STRING, "member");
 
 static DEPLOYMENT_CONTROLLER_TYPE: Shape =
     Shape::String(&StringShape::one_of(&["ECS", "CODE_DEPLOY", "EXTERNAL"]));
@@ -63,6 +85,12 @@ static DEPLOYMENTS: Shape = Shape::list(&Shape::Structure(&DEPLOYMENT), "member"
 
 static DESIRED_STATUS: Shape = Shape::String(&StringShape::one_of(&["RUNNING", "PENDING", "STOPPED"]));
 
+static DEVICE_CGROUP_PERMISSION: Shape = Shape::String(&StringShape::one_of(&["read", "write", "mknod"]));
+
+static DEVICE_CGROUP_PERMISSIONS: Shape = Shape::list(&DEVICE_CGROUP_PERMISSION, "member");
+
+static DEVICES_LIST: Shape = Shape::list(&Shape::Structure(&DEVICE), "member");
+
 static DOCKER_LABELS_MAP: Shape = Shape::Map {
     key: &Shape::STRING,
     value: &Shape::STRING,
@@ -73,13 +101,14 @@ static DOCKER_LABELS_MAP: Shape = Shape::Map {
     max: usize::MAX,
 };
 
+static DURATION: Shape = Shape::Integer { min: 0, max: 2147483647 };
+
 static EBS_TAG_SPECIFICATIONS: Shape = Shape::list(&Shape::Structure(&EBS_TAG_SPECIFICATION), "member");
 
-static EFS_AUTHORIZATION_CONFIG_IAM: Shape = Shape::String(&StringShape::one_of(&["ENABLED", "DISABLED"]));
-
-static EFS_TRANSIT_ENCRYPTION: Shape = Shape::String(&StringShape::one_of(&["ENABLED", "DISABLED"]));
-
 static ENVIRONMENT_VARIABLES: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
+
+static EXCLUDED_INSTANCE_TYPE_SET: Shape =
+    Shape::List { member: &Shape::STRING, item: "member", flattened: false, min: 0, max: 400 };
 
 static FAILURES: Shape = Shape::list(&Shape::Structure(&FAILURE), "member");
 
@@ -87,10 +116,16 @@ static GPU_IDS: Shape = Shape::list(&Shape::STRING, "member");
 
 static INFERENCE_ACCELERATORS: Shape = Shape::list(&Shape::Structure(&INFERENCE_ACCELERATOR), "member");
 
+static INSTANCE_GENERATION_SET: Shape = Shape::list(&Shape::STRING, "member");
+
+static INTEGER_LIST: Shape = Shape::list(&Shape::INTEGER, "member");
+
 static LAUNCH_TYPE: Shape =
     Shape::String(&StringShape::one_of(&["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"]));
 
 static LOAD_BALANCERS: Shape = Shape::list(&Shape::Structure(&LOAD_BALANCER), "member");
+
+static LOCAL_STORAGE_TYPE_SET: Shape = Shape::list(&Shape::STRING, "member");
 
 static LOG_CONFIGURATION_OPTIONS_MAP: Shape = Shape::Map {
     key: &Shape::STRING,
@@ -149,13 +184,24 @@ static OS_FAMILY: Shape = Shape::String(&StringShape::one_of(&[
     "LINUX",
 ]));
 
+static PID_MODE: Shape = Shape::String(&StringShape::one_of(&["host", "task"]));
+
+static PLACEMENT_CONSTRAINT_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["distinctInstance", "memberOf"]));
+
 static PLACEMENT_CONSTRAINTS: Shape = Shape::list(&Shape::Structure(&PLACEMENT_CONSTRAINT), "member");
 
 static PLACEMENT_STRATEGIES: Shape = Shape::list(&Shape::Structure(&PLACEMENT_STRATEGY), "member");
 
+static PLACEMENT_STRATEGY_TYPE: Shape = Shape::String(&StringShape::one_of(&["random", "spread", "binpack"]));
+
 static PORT_MAPPING_LIST: Shape = Shape::list(&Shape::Structure(&PORT_MAPPING), "member");
 
+static PORT_NUMBER: Shape = Shape::Integer { min: 0, max: 65535 };
+
 static PROPAGATE_TAGS: Shape = Shape::String(&StringShape::one_of(&["TASK_DEFINITION", "SERVICE", "NONE"]));
+
+static PROTECTED_TASKS: Shape = Shape::list(&Shape::Structure(&PROTECTED_TASK), "member");
 
 static PROXY_CONFIGURATION_PROPERTIES: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
 
@@ -163,12 +209,15 @@ static REQUIRES_ATTRIBUTES: Shape = Shape::list(&Shape::Structure(&ATTRIBUTE), "
 
 static SCHEDULING_STRATEGY: Shape = Shape::String(&StringShape::one_of(&["REPLICA", "DAEMON"]));
 
-static SCOPE: Shape = Shape::String(&StringShape::one_of(&["task", "shared"]));
-
 static SECRET_LIST: Shape = Shape::list(&Shape::Structure(&SECRET), "member");
+
+static SERVICE_CONNECT_ACCESS_LOGGING_FORMAT: Shape = Shape::String(&StringShape::one_of(&["TEXT", "JSON"]));
 
 static SERVICE_CONNECT_CLIENT_ALIAS_LIST: Shape =
     Shape::list(&Shape::Structure(&SERVICE_CONNECT_CLIENT_ALIAS), "member");
+
+static SERVICE_CONNECT_INCLUDE_QUERY_PARAMETERS: Shape =
+    Shape::String(&StringShape::one_of(&["DISABLED", "ENABLED"]));
 
 static SERVICE_CONNECT_SERVICE_LIST: Shape =
     Shape::list(&Shape::Structure(&SERVICE_CONNECT_SERVICE), "member");
@@ -218,21 +267,29 @@ static SERVICE_VOLUME_CONFIGURATIONS: Shape =
 
 static SERVICES: Shape = Shape::list(&Shape::Structure(&SERVICE), "member");
 
+static SETTING_NAME: Shape = Shape::String(&StringShape::one_of(&[
+    "serviceLongArnFormat",
+    "taskLongArnFormat",
+    "containerInstanceLongArnFormat",
+    "awsvpcTrunking",
+    "containerInsights",
+    "fargateFIPSMode",
+    "tagResourceAuthorization",
+    "fargateTaskRetirementWaitPeriod",
+    "guardDutyActivate",
+    "defaultLogDriverMode",
+    "fargateEventWindows",
+]));
+
+static SETTINGS: Shape = Shape::list(&Shape::Structure(&SETTING), "member");
+
 static SORT_ORDER: Shape = Shape::String(&StringShape::one_of(&["ASC", "DESC"]));
 
 static STATISTICS: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
 
-static STRING_LIST: Shape = Shape::list(&Shape::STRING, "member");
+static STOP_SERVICE_DEPLOYMENT_STOP_TYPE: Shape = Shape::String(&StringShape::one_of(&["ABORT", "ROLLBACK"]));
 
-static STRING_MAP: Shape = Shape::Map {
-    key: &Shape::STRING,
-    value: &Shape::STRING,
-    key_name: "key",
-    value_name: "value",
-    flattened: false,
-    min: 0,
-    max: usize::MAX,
-};
+static STRING_LIST: Shape = Shape::list(&Shape::STRING, "member");
 
 static SYSTEM_CONTROLS: Shape = Shape::list(&Shape::Structure(&SYSTEM_CONTROL), "member");
 
@@ -256,6 +313,8 @@ static TASK_DEFINITION_FIELD: Shape = Shape::String(&StringShape::one_of(&["TAGS
 
 static TASK_DEFINITION_FIELD_LIST: Shape = Shape::list(&TASK_DEFINITION_FIELD, "member");
 
+static TASK_DEFINITION_LIST: Shape = Shape::list(&Shape::Structure(&TASK_DEFINITION), "member");
+
 static TASK_DEFINITION_PLACEMENT_CONSTRAINT_TYPE: Shape = Shape::String(&StringShape::one_of(&["memberOf"]));
 
 static TASK_DEFINITION_PLACEMENT_CONSTRAINTS: Shape =
@@ -272,7 +331,29 @@ static TASK_SETS: Shape = Shape::list(&Shape::Structure(&TASK_SET), "member");
 
 static TASKS: Shape = Shape::list(&Shape::Structure(&TASK), "member");
 
+static TMPFS_LIST: Shape = Shape::list(&Shape::Structure(&TMPFS), "member");
+
 static TRANSPORT_PROTOCOL: Shape = Shape::String(&StringShape::one_of(&["tcp", "udp"]));
+
+static ULIMIT_LIST: Shape = Shape::list(&Shape::Structure(&ULIMIT), "member");
+
+static ULIMIT_NAME: Shape = Shape::String(&StringShape::one_of(&[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+]));
 
 static VERSION_CONSISTENCY: Shape = Shape::String(&StringShape::one_of(&["enabled", "disabled"]));
 
@@ -282,6 +363,16 @@ static VOLUME_LIST: Shape = Shape::list(&Shape::Structure(&VOLUME), "member");
 
 static VPC_LATTICE_CONFIGURATIONS: Shape =
     Shape::list(&Shape::Structure(&VPC_LATTICE_CONFIGURATION), "member");
+
+pub(crate) static ACCELERATOR_COUNT_REQUEST: StructureSchema = StructureSchema {
+    name: "AcceleratorCountRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
+
+pub(crate) static ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST: StructureSchema = StructureSchema {
+    name: "AcceleratorTotalMemoryMiBRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
 
 pub(crate) static ATTACHMENT: StructureSchema = StructureSchema {
     name: "Attachment",
@@ -303,6 +394,21 @@ pub(crate) static ATTRIBUTE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static AUTO_REPAIR_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "AutoRepairConfiguration",
+    members: &[MemberSchema::new("actionsStatus", &Shape::STRING)],
+};
+
+pub(crate) static AUTO_SCALING_GROUP_PROVIDER: StructureSchema = StructureSchema {
+    name: "AutoScalingGroupProvider",
+    members: &[
+        MemberSchema::new("autoScalingGroupArn", &Shape::STRING),
+        MemberSchema::new("managedScaling", &Shape::Structure(&MANAGED_SCALING)),
+        MemberSchema::new("managedTerminationProtection", &Shape::STRING),
+        MemberSchema::new("managedDraining", &Shape::STRING),
+    ],
+};
+
 pub(crate) static AWS_VPC_CONFIGURATION: StructureSchema = StructureSchema {
     name: "AwsVpcConfiguration",
     members: &[
@@ -312,12 +418,41 @@ pub(crate) static AWS_VPC_CONFIGURATION: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static BASELINE_EBS_BANDWIDTH_MBPS_REQUEST: StructureSchema = StructureSchema {
+    name: "BaselineEbsBandwidthMbpsRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
+
+pub(crate) static CAPACITY_PROVIDER: StructureSchema = StructureSchema {
+    name: "CapacityProvider",
+    members: &[
+        MemberSchema::new("capacityProviderArn", &Shape::STRING),
+        MemberSchema::new("name", &Shape::STRING),
+        MemberSchema::new("cluster", &Shape::STRING),
+        MemberSchema::new("status", &Shape::STRING),
+        MemberSchema::new("autoScalingGroupProvider", &Shape::Structure(&AUTO_SCALING_GROUP_PROVIDER)),
+        MemberSchema::new("managedInstancesProvider", &Shape::Structure(&MANAGED_INSTANCES_PROVIDER)),
+        MemberSchema::new("updateStatus", &Shape::STRING),
+        MemberSchema::new("updateStatusReason", &Shape::STRING),
+        MemberSchema::new("tags", &TAGS),
+        MemberSchema::new("type", &Shape::STRING),
+    ],
+};
+
 pub(crate) static CAPACITY_PROVIDER_STRATEGY_ITEM: StructureSchema = StructureSchema {
     name: "CapacityProviderStrategyItem",
     members: &[
         MemberSchema::new("capacityProvider", &Shape::STRING).required(),
         MemberSchema::new("weight", &CAPACITY_PROVIDER_STRATEGY_ITEM_WEIGHT),
         MemberSchema::new("base", &CAPACITY_PROVIDER_STRATEGY_ITEM_BASE),
+    ],
+};
+
+pub(crate) static CAPACITY_RESERVATION_REQUEST: StructureSchema = StructureSchema {
+    name: "CapacityReservationRequest",
+    members: &[
+        MemberSchema::new("reservationGroupArn", &Shape::STRING),
+        MemberSchema::new("reservationPreference", &Shape::STRING),
     ],
 };
 
@@ -396,17 +531,17 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::unsupported("links"),
         MemberSchema::new("portMappings", &PORT_MAPPING_LIST),
         MemberSchema::new("essential", &Shape::Bool),
-        MemberSchema::unsupported("restartPolicy"),
+        MemberSchema::new("restartPolicy", &Shape::Structure(&CONTAINER_RESTART_POLICY)),
         MemberSchema::new("entryPoint", &STRING_LIST),
         MemberSchema::new("command", &STRING_LIST),
         MemberSchema::new("environment", &ENVIRONMENT_VARIABLES).sensitive(),
         MemberSchema::unsupported("environmentFiles"),
         MemberSchema::new("mountPoints", &MOUNT_POINT_LIST),
         MemberSchema::new("volumesFrom", &VOLUME_FROM_LIST),
-        MemberSchema::unsupported("linuxParameters"),
+        MemberSchema::new("linuxParameters", &Shape::Structure(&LINUX_PARAMETERS)),
         MemberSchema::new("secrets", &SECRET_LIST),
-        MemberSchema::unsupported("dependsOn"),
-        MemberSchema::unsupported("startTimeout"),
+        MemberSchema::new("dependsOn", &CONTAINER_DEPENDENCIES),
+        MemberSchema::new("startTimeout", &Shape::INTEGER),
         MemberSchema::new("stopTimeout", &Shape::INTEGER),
         MemberSchema::new("versionConsistency", &VERSION_CONSISTENCY),
         MemberSchema::unsupported("hostname"),
@@ -422,13 +557,21 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::new("interactive", &Shape::Bool),
         MemberSchema::new("pseudoTerminal", &Shape::Bool),
         MemberSchema::new("dockerLabels", &DOCKER_LABELS_MAP),
-        MemberSchema::unsupported("ulimits"),
+        MemberSchema::new("ulimits", &ULIMIT_LIST),
         MemberSchema::new("logConfiguration", &Shape::Structure(&LOG_CONFIGURATION)),
-        MemberSchema::unsupported("healthCheck"),
+        MemberSchema::new("healthCheck", &Shape::Structure(&HEALTH_CHECK)),
         MemberSchema::new("systemControls", &SYSTEM_CONTROLS),
         MemberSchema::unsupported("resourceRequirements"),
         MemberSchema::unsupported("firelensConfiguration"),
         MemberSchema::unsupported("credentialSpecs"),
+    ],
+};
+
+pub(crate) static CONTAINER_DEPENDENCY: StructureSchema = StructureSchema {
+    name: "ContainerDependency",
+    members: &[
+        MemberSchema::new("containerName", &Shape::STRING).required(),
+        MemberSchema::new("condition", &CONTAINER_CONDITION).required(),
     ],
 };
 
@@ -452,6 +595,15 @@ pub(crate) static CONTAINER_OVERRIDE: StructureSchema = StructureSchema {
         MemberSchema::new("memory", &Shape::INTEGER),
         MemberSchema::new("memoryReservation", &Shape::INTEGER),
         MemberSchema::unsupported("resourceRequirements"),
+    ],
+};
+
+pub(crate) static CONTAINER_RESTART_POLICY: StructureSchema = StructureSchema {
+    name: "ContainerRestartPolicy",
+    members: &[
+        MemberSchema::new("enabled", &Shape::Bool).required(),
+        MemberSchema::new("ignoredExitCodes", &INTEGER_LIST),
+        MemberSchema::new("restartAttemptPeriod", &Shape::INTEGER),
     ],
 };
 
@@ -489,8 +641,8 @@ pub(crate) static CREATE_SERVICE_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::new("platformVersion", &Shape::STRING),
         MemberSchema::new("role", &Shape::STRING).no_effect(),
         MemberSchema::new("deploymentConfiguration", &Shape::Structure(&DEPLOYMENT_CONFIGURATION)),
-        MemberSchema::unsupported("placementConstraints"),
-        MemberSchema::unsupported("placementStrategy"),
+        MemberSchema::new("placementConstraints", &PLACEMENT_CONSTRAINTS),
+        MemberSchema::new("placementStrategy", &PLACEMENT_STRATEGIES),
         MemberSchema::new("networkConfiguration", &Shape::Structure(&NETWORK_CONFIGURATION)),
         MemberSchema::new("healthCheckGracePeriodSeconds", &Shape::INTEGER),
         MemberSchema::new("schedulingStrategy", &SCHEDULING_STRATEGY),
@@ -499,7 +651,7 @@ pub(crate) static CREATE_SERVICE_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::new("enableECSManagedTags", &Shape::Bool),
         MemberSchema::new("propagateTags", &PROPAGATE_TAGS),
         MemberSchema::new("enableExecuteCommand", &Shape::Bool),
-        MemberSchema::unsupported("serviceConnectConfiguration"),
+        MemberSchema::new("serviceConnectConfiguration", &Shape::Structure(&SERVICE_CONNECT_CONFIGURATION)),
         MemberSchema::unsupported("volumeConfigurations"),
         MemberSchema::unsupported("vpcLatticeConfigurations"),
     ],
@@ -513,6 +665,19 @@ pub(crate) static CREATE_SERVICE_RESPONSE: StructureSchema = StructureSchema {
 pub(crate) static CREATED_AT: StructureSchema = StructureSchema {
     name: "CreatedAt",
     members: &[MemberSchema::new("before", &Shape::Timestamp), MemberSchema::new("after", &Shape::Timestamp)],
+};
+
+pub(crate) static DELETE_ACCOUNT_SETTING_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteAccountSettingRequest",
+    members: &[
+        MemberSchema::new("name", &SETTING_NAME).required(),
+        MemberSchema::new("principalArn", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DELETE_ACCOUNT_SETTING_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteAccountSettingResponse",
+    members: &[MemberSchema::new("setting", &Shape::Structure(&SETTING))],
 };
 
 pub(crate) static DELETE_CLUSTER_REQUEST: StructureSchema = StructureSchema {
@@ -537,6 +702,19 @@ pub(crate) static DELETE_SERVICE_REQUEST: StructureSchema = StructureSchema {
 pub(crate) static DELETE_SERVICE_RESPONSE: StructureSchema = StructureSchema {
     name: "DeleteServiceResponse",
     members: &[MemberSchema::new("service", &Shape::Structure(&SERVICE))],
+};
+
+pub(crate) static DELETE_TASK_DEFINITIONS_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteTaskDefinitionsRequest",
+    members: &[MemberSchema::new("taskDefinitions", &STRING_LIST).required()],
+};
+
+pub(crate) static DELETE_TASK_DEFINITIONS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteTaskDefinitionsResponse",
+    members: &[
+        MemberSchema::new("taskDefinitions", &TASK_DEFINITION_LIST),
+        MemberSchema::new("failures", &FAILURES),
+    ],
 };
 
 pub(crate) static DEPLOYMENT: StructureSchema = StructureSchema {
@@ -566,6 +744,15 @@ pub(crate) static DEPLOYMENT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static DEPLOYMENT_ALARMS: StructureSchema = StructureSchema {
+    name: "DeploymentAlarms",
+    members: &[
+        MemberSchema::new("alarmNames", &STRING_LIST).required(),
+        MemberSchema::new("rollback", &Shape::Bool).required(),
+        MemberSchema::new("enable", &Shape::Bool).required(),
+    ],
+};
+
 pub(crate) static DEPLOYMENT_CIRCUIT_BREAKER: StructureSchema = StructureSchema {
     name: "DeploymentCircuitBreaker",
     members: &[
@@ -580,7 +767,7 @@ pub(crate) static DEPLOYMENT_CONFIGURATION: StructureSchema = StructureSchema {
         MemberSchema::new("deploymentCircuitBreaker", &Shape::Structure(&DEPLOYMENT_CIRCUIT_BREAKER)),
         MemberSchema::new("maximumPercent", &Shape::INTEGER),
         MemberSchema::new("minimumHealthyPercent", &Shape::INTEGER),
-        MemberSchema::unsupported("alarms"),
+        MemberSchema::new("alarms", &Shape::Structure(&DEPLOYMENT_ALARMS)),
         MemberSchema::new("strategy", &DEPLOYMENT_STRATEGY),
         MemberSchema::unsupported("bakeTimeInMinutes"),
         MemberSchema::unsupported("lifecycleHooks"),
@@ -619,6 +806,26 @@ pub(crate) static DEREGISTER_TASK_DEFINITION_REQUEST: StructureSchema = Structur
 pub(crate) static DEREGISTER_TASK_DEFINITION_RESPONSE: StructureSchema = StructureSchema {
     name: "DeregisterTaskDefinitionResponse",
     members: &[MemberSchema::new("taskDefinition", &Shape::Structure(&TASK_DEFINITION))],
+};
+
+pub(crate) static DESCRIBE_CAPACITY_PROVIDERS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeCapacityProvidersRequest",
+    members: &[
+        MemberSchema::new("capacityProviders", &STRING_LIST),
+        MemberSchema::new("cluster", &Shape::STRING),
+        MemberSchema::new("include", &CAPACITY_PROVIDER_FIELD_LIST),
+        MemberSchema::new("maxResults", &Shape::INTEGER),
+        MemberSchema::new("nextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_CAPACITY_PROVIDERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeCapacityProvidersResponse",
+    members: &[
+        MemberSchema::new("capacityProviders", &CAPACITY_PROVIDERS),
+        MemberSchema::new("failures", &FAILURES),
+        MemberSchema::new("nextToken", &Shape::STRING),
+    ],
 };
 
 pub(crate) static DESCRIBE_CLUSTERS_REQUEST: StructureSchema = StructureSchema {
@@ -704,14 +911,12 @@ pub(crate) static DESCRIBE_TASKS_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("tasks", &TASKS), MemberSchema::new("failures", &FAILURES)],
 };
 
-pub(crate) static DOCKER_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
-    name: "DockerVolumeConfiguration",
+pub(crate) static DEVICE: StructureSchema = StructureSchema {
+    name: "Device",
     members: &[
-        MemberSchema::new("scope", &SCOPE),
-        MemberSchema::new("autoprovision", &Shape::Bool),
-        MemberSchema::new("driver", &Shape::STRING),
-        MemberSchema::new("driverOpts", &STRING_MAP),
-        MemberSchema::new("labels", &STRING_MAP),
+        MemberSchema::new("hostPath", &Shape::STRING).required(),
+        MemberSchema::new("containerPath", &Shape::STRING),
+        MemberSchema::new("permissions", &DEVICE_CGROUP_PERMISSIONS),
     ],
 };
 
@@ -735,27 +940,10 @@ pub(crate) static ECS_MANAGED_RESOURCES: StructureSchema = StructureSchema {
     ],
 };
 
-pub(crate) static EFS_AUTHORIZATION_CONFIG: StructureSchema = StructureSchema {
-    name: "EFSAuthorizationConfig",
-    members: &[
-        MemberSchema::new("accessPointId", &Shape::STRING),
-        MemberSchema::new("iam", &EFS_AUTHORIZATION_CONFIG_IAM),
-    ],
+pub(crate) static EPHEMERAL_STORAGE: StructureSchema = StructureSchema {
+    name: "EphemeralStorage",
+    members: &[MemberSchema::new("sizeInGiB", &Shape::INTEGER).required()],
 };
-
-pub(crate) static EFS_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
-    name: "EFSVolumeConfiguration",
-    members: &[
-        MemberSchema::new("fileSystemId", &Shape::STRING).required(),
-        MemberSchema::new("rootDirectory", &Shape::STRING),
-        MemberSchema::new("transitEncryption", &EFS_TRANSIT_ENCRYPTION),
-        MemberSchema::new("transitEncryptionPort", &Shape::INTEGER),
-        MemberSchema::new("authorizationConfig", &Shape::Structure(&EFS_AUTHORIZATION_CONFIG)),
-    ],
-};
-
-pub(crate) static EPHEMERAL_STORAGE: StructureSchema =
-    StructureSchema { name: "EphemeralStorage", members: &[MemberSchema::new("sizeInGiB", &Shape::INTEGER)] };
 
 pub(crate) static EXECUTE_COMMAND_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ExecuteCommandConfiguration",
@@ -777,33 +965,39 @@ pub(crate) static EXECUTE_COMMAND_LOG_CONFIGURATION: StructureSchema = Structure
     ],
 };
 
-pub(crate) static F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG: StructureSchema = StructureSchema {
-    name: "FSxWindowsFileServerAuthorizationConfig",
-    members: &[
-        MemberSchema::new("credentialsParameter", &Shape::STRING).required(),
-        MemberSchema::new("domain", &Shape::STRING).required(),
-    ],
-};
-
-pub(crate) static F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
-    name: "FSxWindowsFileServerVolumeConfiguration",
-    members: &[
-        MemberSchema::new("fileSystemId", &Shape::STRING).required(),
-        MemberSchema::new("rootDirectory", &Shape::STRING).required(),
-        MemberSchema::new(
-            "authorizationConfig",
-            &Shape::Structure(&F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG),
-        )
-        .required(),
-    ],
-};
-
 pub(crate) static FAILURE: StructureSchema = StructureSchema {
     name: "Failure",
     members: &[
         MemberSchema::new("arn", &Shape::STRING),
         MemberSchema::new("reason", &Shape::STRING),
         MemberSchema::new("detail", &Shape::STRING),
+    ],
+};
+
+pub(crate) static GET_TASK_PROTECTION_REQUEST: StructureSchema = StructureSchema {
+    name: "GetTaskProtectionRequest",
+    members: &[
+        MemberSchema::new("cluster", &Shape::STRING).required(),
+        MemberSchema::new("tasks", &STRING_LIST),
+    ],
+};
+
+pub(crate) static GET_TASK_PROTECTION_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetTaskProtectionResponse",
+    members: &[
+        MemberSchema::new("protectedTasks", &PROTECTED_TASKS),
+        MemberSchema::new("failures", &FAILURES),
+    ],
+};
+
+pub(crate) static HEALTH_CHECK: StructureSchema = StructureSchema {
+    name: "HealthCheck",
+    members: &[
+        MemberSchema::new("command", &STRING_LIST).required(),
+        MemberSchema::new("interval", &Shape::INTEGER),
+        MemberSchema::new("timeout", &Shape::INTEGER),
+        MemberSchema::new("retries", &Shape::INTEGER),
+        MemberSchema::new("startPeriod", &Shape::INTEGER),
     ],
 };
 
@@ -820,9 +1014,110 @@ pub(crate) static INFERENCE_ACCELERATOR: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static INFRASTRUCTURE_OPTIMIZATION: StructureSchema = StructureSchema {
+    name: "InfrastructureOptimization",
+    members: &[MemberSchema::new("scaleInAfter", &Shape::INTEGER)],
+};
+
+pub(crate) static INSTANCE_LAUNCH_TEMPLATE: StructureSchema = StructureSchema {
+    name: "InstanceLaunchTemplate",
+    members: &[
+        MemberSchema::new("ec2InstanceProfileArn", &Shape::STRING),
+        MemberSchema::new(
+            "networkConfiguration",
+            &Shape::Structure(&MANAGED_INSTANCES_NETWORK_CONFIGURATION),
+        ),
+        MemberSchema::new(
+            "storageConfiguration",
+            &Shape::Structure(&MANAGED_INSTANCES_STORAGE_CONFIGURATION),
+        ),
+        MemberSchema::new(
+            "localStorageConfiguration",
+            &Shape::Structure(&MANAGED_INSTANCES_LOCAL_STORAGE_CONFIGURATION),
+        ),
+        MemberSchema::new("monitoring", &Shape::STRING),
+        MemberSchema::new("capacityOptionType", &Shape::STRING),
+        MemberSchema::new("instanceMetadataTagsPropagation", &Shape::Bool),
+        MemberSchema::new("instanceRequirements", &Shape::Structure(&INSTANCE_REQUIREMENTS_REQUEST)),
+        MemberSchema::new("fipsEnabled", &Shape::Bool),
+        MemberSchema::new("capacityReservations", &Shape::Structure(&CAPACITY_RESERVATION_REQUEST)),
+    ],
+};
+
+pub(crate) static INSTANCE_REQUIREMENTS_REQUEST: StructureSchema = StructureSchema {
+    name: "InstanceRequirementsRequest",
+    members: &[
+        MemberSchema::new("vCpuCount", &Shape::Structure(&V_CPU_COUNT_RANGE_REQUEST)),
+        MemberSchema::new("memoryMiB", &Shape::Structure(&MEMORY_MIB_REQUEST)),
+        MemberSchema::new("cpuManufacturers", &CPU_MANUFACTURER_SET),
+        MemberSchema::new("memoryGiBPerVCpu", &Shape::Structure(&MEMORY_GIB_PER_V_CPU_REQUEST)),
+        MemberSchema::new("excludedInstanceTypes", &EXCLUDED_INSTANCE_TYPE_SET),
+        MemberSchema::new("instanceGenerations", &INSTANCE_GENERATION_SET),
+        MemberSchema::new("spotMaxPricePercentageOverLowestPrice", &Shape::INTEGER),
+        MemberSchema::new("onDemandMaxPricePercentageOverLowestPrice", &Shape::INTEGER),
+        MemberSchema::new("bareMetal", &Shape::STRING),
+        MemberSchema::new("burstablePerformance", &Shape::STRING),
+        MemberSchema::new("requireHibernateSupport", &Shape::Bool),
+        MemberSchema::new("networkInterfaceCount", &Shape::Structure(&NETWORK_INTERFACE_COUNT_REQUEST)),
+        MemberSchema::new("localStorage", &Shape::STRING),
+        MemberSchema::new("localStorageTypes", &LOCAL_STORAGE_TYPE_SET),
+        MemberSchema::new("totalLocalStorageGB", &Shape::Structure(&TOTAL_LOCAL_STORAGE_GB_REQUEST)),
+        MemberSchema::new(
+            "baselineEbsBandwidthMbps",
+            &Shape::Structure(&BASELINE_EBS_BANDWIDTH_MBPS_REQUEST),
+        ),
+        MemberSchema::new("acceleratorTypes", &ACCELERATOR_TYPE_SET),
+        MemberSchema::new("acceleratorCount", &Shape::Structure(&ACCELERATOR_COUNT_REQUEST)),
+        MemberSchema::new("acceleratorManufacturers", &ACCELERATOR_MANUFACTURER_SET),
+        MemberSchema::new("acceleratorNames", &ACCELERATOR_NAME_SET),
+        MemberSchema::new(
+            "acceleratorTotalMemoryMiB",
+            &Shape::Structure(&ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST),
+        ),
+        MemberSchema::new("networkBandwidthGbps", &Shape::Structure(&NETWORK_BANDWIDTH_GBPS_REQUEST)),
+        MemberSchema::new("allowedInstanceTypes", &ALLOWED_INSTANCE_TYPE_SET),
+        MemberSchema::new("maxSpotPriceAsPercentageOfOptimalOnDemandPrice", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static KERNEL_CAPABILITIES: StructureSchema = StructureSchema {
+    name: "KernelCapabilities",
+    members: &[MemberSchema::new("add", &STRING_LIST), MemberSchema::new("drop", &STRING_LIST)],
+};
+
 pub(crate) static KEY_VALUE_PAIR: StructureSchema = StructureSchema {
     name: "KeyValuePair",
     members: &[MemberSchema::new("name", &Shape::STRING), MemberSchema::new("value", &Shape::STRING)],
+};
+
+pub(crate) static LINUX_PARAMETERS: StructureSchema = StructureSchema {
+    name: "LinuxParameters",
+    members: &[
+        MemberSchema::new("capabilities", &Shape::Structure(&KERNEL_CAPABILITIES)),
+        MemberSchema::new("devices", &DEVICES_LIST),
+        MemberSchema::new("initProcessEnabled", &Shape::Bool),
+        MemberSchema::new("sharedMemorySize", &Shape::INTEGER),
+        MemberSchema::new("tmpfs", &TMPFS_LIST),
+        MemberSchema::new("maxSwap", &Shape::INTEGER),
+        MemberSchema::new("swappiness", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static LIST_ACCOUNT_SETTINGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListAccountSettingsRequest",
+    members: &[
+        MemberSchema::new("name", &SETTING_NAME),
+        MemberSchema::new("value", &Shape::STRING),
+        MemberSchema::new("principalArn", &Shape::STRING),
+        MemberSchema::new("effectiveSettings", &Shape::Bool),
+        MemberSchema::new("nextToken", &Shape::STRING),
+        MemberSchema::new("maxResults", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static LIST_ACCOUNT_SETTINGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListAccountSettingsResponse",
+    members: &[MemberSchema::new("settings", &SETTINGS), MemberSchema::new("nextToken", &Shape::STRING)],
 };
 
 pub(crate) static LIST_CLUSTERS_REQUEST: StructureSchema = StructureSchema {
@@ -1020,6 +1315,32 @@ pub(crate) static MANAGED_INGRESS_PATH: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static MANAGED_INSTANCES_LOCAL_STORAGE_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "ManagedInstancesLocalStorageConfiguration",
+    members: &[MemberSchema::new("useLocalStorage", &Shape::Bool)],
+};
+
+pub(crate) static MANAGED_INSTANCES_NETWORK_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "ManagedInstancesNetworkConfiguration",
+    members: &[MemberSchema::new("subnets", &STRING_LIST), MemberSchema::new("securityGroups", &STRING_LIST)],
+};
+
+pub(crate) static MANAGED_INSTANCES_PROVIDER: StructureSchema = StructureSchema {
+    name: "ManagedInstancesProvider",
+    members: &[
+        MemberSchema::new("infrastructureRoleArn", &Shape::STRING),
+        MemberSchema::new("instanceLaunchTemplate", &Shape::Structure(&INSTANCE_LAUNCH_TEMPLATE)),
+        MemberSchema::new("propagateTags", &Shape::STRING),
+        MemberSchema::new("infrastructureOptimization", &Shape::Structure(&INFRASTRUCTURE_OPTIMIZATION)),
+        MemberSchema::new("autoRepairConfiguration", &Shape::Structure(&AUTO_REPAIR_CONFIGURATION)),
+    ],
+};
+
+pub(crate) static MANAGED_INSTANCES_STORAGE_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "ManagedInstancesStorageConfiguration",
+    members: &[MemberSchema::new("storageSizeGiB", &Shape::INTEGER)],
+};
+
 pub(crate) static MANAGED_LISTENER: StructureSchema = StructureSchema {
     name: "ManagedListener",
     members: &[
@@ -1086,6 +1407,17 @@ pub(crate) static MANAGED_SCALABLE_TARGET: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static MANAGED_SCALING: StructureSchema = StructureSchema {
+    name: "ManagedScaling",
+    members: &[
+        MemberSchema::new("status", &Shape::STRING),
+        MemberSchema::new("targetCapacity", &Shape::INTEGER),
+        MemberSchema::new("minimumScalingStepSize", &Shape::INTEGER),
+        MemberSchema::new("maximumScalingStepSize", &Shape::INTEGER),
+        MemberSchema::new("instanceWarmupPeriod", &Shape::INTEGER),
+    ],
+};
+
 pub(crate) static MANAGED_SECURITY_GROUP: StructureSchema = StructureSchema {
     name: "ManagedSecurityGroup",
     members: &[
@@ -1117,6 +1449,16 @@ pub(crate) static MANAGED_TARGET_GROUP: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static MEMORY_GIB_PER_V_CPU_REQUEST: StructureSchema = StructureSchema {
+    name: "MemoryGiBPerVCpuRequest",
+    members: &[MemberSchema::new("min", &Shape::DOUBLE), MemberSchema::new("max", &Shape::DOUBLE)],
+};
+
+pub(crate) static MEMORY_MIB_REQUEST: StructureSchema = StructureSchema {
+    name: "MemoryMiBRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
+
 pub(crate) static MOUNT_POINT: StructureSchema = StructureSchema {
     name: "MountPoint",
     members: &[
@@ -1124,6 +1466,11 @@ pub(crate) static MOUNT_POINT: StructureSchema = StructureSchema {
         MemberSchema::new("containerPath", &Shape::STRING),
         MemberSchema::new("readOnly", &Shape::Bool),
     ],
+};
+
+pub(crate) static NETWORK_BANDWIDTH_GBPS_REQUEST: StructureSchema = StructureSchema {
+    name: "NetworkBandwidthGbpsRequest",
+    members: &[MemberSchema::new("min", &Shape::DOUBLE), MemberSchema::new("max", &Shape::DOUBLE)],
 };
 
 pub(crate) static NETWORK_BINDING: StructureSchema = StructureSchema {
@@ -1152,14 +1499,25 @@ pub(crate) static NETWORK_INTERFACE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static NETWORK_INTERFACE_COUNT_REQUEST: StructureSchema = StructureSchema {
+    name: "NetworkInterfaceCountRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
+
 pub(crate) static PLACEMENT_CONSTRAINT: StructureSchema = StructureSchema {
     name: "PlacementConstraint",
-    members: &[MemberSchema::new("type", &Shape::STRING), MemberSchema::new("expression", &Shape::STRING)],
+    members: &[
+        MemberSchema::new("type", &PLACEMENT_CONSTRAINT_TYPE),
+        MemberSchema::new("expression", &Shape::STRING),
+    ],
 };
 
 pub(crate) static PLACEMENT_STRATEGY: StructureSchema = StructureSchema {
     name: "PlacementStrategy",
-    members: &[MemberSchema::new("type", &Shape::STRING), MemberSchema::new("field", &Shape::STRING)],
+    members: &[
+        MemberSchema::new("type", &PLACEMENT_STRATEGY_TYPE),
+        MemberSchema::new("field", &Shape::STRING),
+    ],
 };
 
 pub(crate) static PORT_MAPPING: StructureSchema = StructureSchema {
@@ -1174,6 +1532,15 @@ pub(crate) static PORT_MAPPING: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static PROTECTED_TASK: StructureSchema = StructureSchema {
+    name: "ProtectedTask",
+    members: &[
+        MemberSchema::new("taskArn", &Shape::STRING),
+        MemberSchema::new("protectionEnabled", &Shape::Bool),
+        MemberSchema::new("expirationDate", &Shape::Timestamp),
+    ],
+};
+
 pub(crate) static PROXY_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ProxyConfiguration",
     members: &[
@@ -1181,6 +1548,47 @@ pub(crate) static PROXY_CONFIGURATION: StructureSchema = StructureSchema {
         MemberSchema::new("containerName", &Shape::STRING),
         MemberSchema::new("properties", &PROXY_CONFIGURATION_PROPERTIES),
     ],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_DEFAULT_REQUEST: StructureSchema = StructureSchema {
+    name: "PutAccountSettingDefaultRequest",
+    members: &[
+        MemberSchema::new("name", &SETTING_NAME).required(),
+        MemberSchema::new("value", &Shape::STRING).required(),
+    ],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_DEFAULT_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutAccountSettingDefaultResponse",
+    members: &[MemberSchema::new("setting", &Shape::Structure(&SETTING))],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_REQUEST: StructureSchema = StructureSchema {
+    name: "PutAccountSettingRequest",
+    members: &[
+        MemberSchema::new("name", &SETTING_NAME).required(),
+        MemberSchema::new("value", &Shape::STRING).required(),
+        MemberSchema::new("principalArn", &Shape::STRING),
+    ],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutAccountSettingResponse",
+    members: &[MemberSchema::new("setting", &Shape::Structure(&SETTING))],
+};
+
+pub(crate) static PUT_CLUSTER_CAPACITY_PROVIDERS_REQUEST: StructureSchema = StructureSchema {
+    name: "PutClusterCapacityProvidersRequest",
+    members: &[
+        MemberSchema::new("cluster", &Shape::STRING).required(),
+        MemberSchema::new("capacityProviders", &STRING_LIST).required(),
+        MemberSchema::new("defaultCapacityProviderStrategy", &CAPACITY_PROVIDER_STRATEGY).required(),
+    ],
+};
+
+pub(crate) static PUT_CLUSTER_CAPACITY_PROVIDERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutClusterCapacityProvidersResponse",
+    members: &[MemberSchema::new("cluster", &Shape::Structure(&CLUSTER))],
 };
 
 pub(crate) static REGISTER_TASK_DEFINITION_REQUEST: StructureSchema = StructureSchema {
@@ -1197,11 +1605,11 @@ pub(crate) static REGISTER_TASK_DEFINITION_REQUEST: StructureSchema = StructureS
         MemberSchema::new("cpu", &Shape::STRING),
         MemberSchema::new("memory", &Shape::STRING),
         MemberSchema::new("tags", &TAGS),
-        MemberSchema::unsupported("pidMode"),
+        MemberSchema::new("pidMode", &PID_MODE),
         MemberSchema::unsupported("ipcMode"),
         MemberSchema::unsupported("proxyConfiguration"),
         MemberSchema::unsupported("inferenceAccelerators"),
-        MemberSchema::unsupported("ephemeralStorage"),
+        MemberSchema::new("ephemeralStorage", &Shape::Structure(&EPHEMERAL_STORAGE)),
         MemberSchema::new("runtimePlatform", &Shape::Structure(&RUNTIME_PLATFORM)),
         MemberSchema::unsupported("enableFaultInjection"),
     ],
@@ -1267,16 +1675,6 @@ pub(crate) static RUNTIME_PLATFORM: StructureSchema = StructureSchema {
     ],
 };
 
-pub(crate) static S3_FILES_VOLUME_CONFIGURATION: StructureSchema = StructureSchema {
-    name: "S3FilesVolumeConfiguration",
-    members: &[
-        MemberSchema::new("fileSystemArn", &Shape::STRING).required(),
-        MemberSchema::new("rootDirectory", &Shape::STRING),
-        MemberSchema::new("transitEncryptionPort", &Shape::INTEGER),
-        MemberSchema::new("accessPointArn", &Shape::STRING),
-    ],
-};
-
 pub(crate) static SCALE: StructureSchema = StructureSchema {
     name: "Scale",
     members: &[MemberSchema::new("value", &Shape::DOUBLE), MemberSchema::new("unit", &Shape::STRING)],
@@ -1334,15 +1732,15 @@ pub(crate) static SERVICE: StructureSchema = StructureSchema {
 pub(crate) static SERVICE_CONNECT_ACCESS_LOG_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ServiceConnectAccessLogConfiguration",
     members: &[
-        MemberSchema::new("format", &Shape::STRING),
-        MemberSchema::new("includeQueryParameters", &Shape::STRING),
+        MemberSchema::new("format", &SERVICE_CONNECT_ACCESS_LOGGING_FORMAT).required(),
+        MemberSchema::new("includeQueryParameters", &SERVICE_CONNECT_INCLUDE_QUERY_PARAMETERS),
     ],
 };
 
 pub(crate) static SERVICE_CONNECT_CLIENT_ALIAS: StructureSchema = StructureSchema {
     name: "ServiceConnectClientAlias",
     members: &[
-        MemberSchema::new("port", &Shape::INTEGER),
+        MemberSchema::new("port", &PORT_NUMBER).required(),
         MemberSchema::new("dnsName", &Shape::STRING),
         MemberSchema::new("testTrafficRules", &Shape::Structure(&SERVICE_CONNECT_TEST_TRAFFIC_RULES)),
     ],
@@ -1351,7 +1749,7 @@ pub(crate) static SERVICE_CONNECT_CLIENT_ALIAS: StructureSchema = StructureSchem
 pub(crate) static SERVICE_CONNECT_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ServiceConnectConfiguration",
     members: &[
-        MemberSchema::new("enabled", &Shape::Bool),
+        MemberSchema::new("enabled", &Shape::Bool).required(),
         MemberSchema::new("namespace", &Shape::STRING),
         MemberSchema::new("services", &SERVICE_CONNECT_SERVICE_LIST),
         MemberSchema::new("logConfiguration", &Shape::Structure(&LOG_CONFIGURATION)),
@@ -1365,10 +1763,10 @@ pub(crate) static SERVICE_CONNECT_CONFIGURATION: StructureSchema = StructureSche
 pub(crate) static SERVICE_CONNECT_SERVICE: StructureSchema = StructureSchema {
     name: "ServiceConnectService",
     members: &[
-        MemberSchema::new("portName", &Shape::STRING),
+        MemberSchema::new("portName", &Shape::STRING).required(),
         MemberSchema::new("discoveryName", &Shape::STRING),
         MemberSchema::new("clientAliases", &SERVICE_CONNECT_CLIENT_ALIAS_LIST),
-        MemberSchema::new("ingressPortOverride", &Shape::INTEGER),
+        MemberSchema::new("ingressPortOverride", &PORT_NUMBER),
         MemberSchema::new("timeout", &Shape::Structure(&TIMEOUT_CONFIGURATION)),
         MemberSchema::new("tls", &Shape::Structure(&SERVICE_CONNECT_TLS_CONFIGURATION)),
     ],
@@ -1384,20 +1782,22 @@ pub(crate) static SERVICE_CONNECT_SERVICE_RESOURCE: StructureSchema = StructureS
 
 pub(crate) static SERVICE_CONNECT_TEST_TRAFFIC_HEADER_MATCH_RULES: StructureSchema = StructureSchema {
     name: "ServiceConnectTestTrafficHeaderMatchRules",
-    members: &[MemberSchema::new("exact", &Shape::STRING)],
+    members: &[MemberSchema::new("exact", &Shape::STRING).required()],
 };
 
 pub(crate) static SERVICE_CONNECT_TEST_TRAFFIC_HEADER_RULES: StructureSchema = StructureSchema {
     name: "ServiceConnectTestTrafficHeaderRules",
     members: &[
-        MemberSchema::new("name", &Shape::STRING),
+        MemberSchema::new("name", &Shape::STRING).required(),
         MemberSchema::new("value", &Shape::Structure(&SERVICE_CONNECT_TEST_TRAFFIC_HEADER_MATCH_RULES)),
     ],
 };
 
 pub(crate) static SERVICE_CONNECT_TEST_TRAFFIC_RULES: StructureSchema = StructureSchema {
     name: "ServiceConnectTestTrafficRules",
-    members: &[MemberSchema::new("header", &Shape::Structure(&SERVICE_CONNECT_TEST_TRAFFIC_HEADER_RULES))],
+    members: &[
+        MemberSchema::new("header", &Shape::Structure(&SERVICE_CONNECT_TEST_TRAFFIC_HEADER_RULES)).required()
+    ],
 };
 
 pub(crate) static SERVICE_CONNECT_TLS_CERTIFICATE_AUTHORITY: StructureSchema = StructureSchema {
@@ -1411,7 +1811,8 @@ pub(crate) static SERVICE_CONNECT_TLS_CONFIGURATION: StructureSchema = Structure
         MemberSchema::new(
             "issuerCertificateAuthority",
             &Shape::Structure(&SERVICE_CONNECT_TLS_CERTIFICATE_AUTHORITY),
-        ),
+        )
+        .required(),
         MemberSchema::new("kmsKey", &Shape::STRING),
         MemberSchema::new("roleArn", &Shape::STRING),
     ],
@@ -1574,6 +1975,29 @@ pub(crate) static SERVICE_VOLUME_CONFIGURATION: StructureSchema = StructureSchem
     ],
 };
 
+pub(crate) static SETTING: StructureSchema = StructureSchema {
+    name: "Setting",
+    members: &[
+        MemberSchema::new("name", &SETTING_NAME),
+        MemberSchema::new("value", &Shape::STRING),
+        MemberSchema::new("principalArn", &Shape::STRING),
+        MemberSchema::new("type", &Shape::STRING),
+    ],
+};
+
+pub(crate) static STOP_SERVICE_DEPLOYMENT_REQUEST: StructureSchema = StructureSchema {
+    name: "StopServiceDeploymentRequest",
+    members: &[
+        MemberSchema::new("serviceDeploymentArn", &Shape::STRING).required(),
+        MemberSchema::new("stopType", &STOP_SERVICE_DEPLOYMENT_STOP_TYPE),
+    ],
+};
+
+pub(crate) static STOP_SERVICE_DEPLOYMENT_RESPONSE: StructureSchema = StructureSchema {
+    name: "StopServiceDeploymentResponse",
+    members: &[MemberSchema::new("serviceDeploymentArn", &Shape::STRING)],
+};
+
 pub(crate) static STOP_TASK_REQUEST: StructureSchema = StructureSchema {
     name: "StopTaskRequest",
     members: &[
@@ -1672,7 +2096,7 @@ pub(crate) static TASK_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::new("cpu", &Shape::STRING),
         MemberSchema::new("memory", &Shape::STRING),
         MemberSchema::new("inferenceAccelerators", &INFERENCE_ACCELERATORS),
-        MemberSchema::new("pidMode", &Shape::STRING),
+        MemberSchema::new("pidMode", &PID_MODE),
         MemberSchema::new("ipcMode", &Shape::STRING),
         MemberSchema::new("proxyConfiguration", &Shape::Structure(&PROXY_CONFIGURATION)),
         MemberSchema::new("registeredAt", &Shape::Timestamp),
@@ -1709,7 +2133,7 @@ pub(crate) static TASK_OVERRIDE: StructureSchema = StructureSchema {
         MemberSchema::new("executionRoleArn", &Shape::STRING),
         MemberSchema::new("memory", &Shape::STRING),
         MemberSchema::new("taskRoleArn", &Shape::STRING),
-        MemberSchema::unsupported("ephemeralStorage"),
+        MemberSchema::new("ephemeralStorage", &Shape::Structure(&EPHEMERAL_STORAGE)),
     ],
 };
 
@@ -1747,8 +2171,31 @@ pub(crate) static TASK_SET: StructureSchema = StructureSchema {
 pub(crate) static TIMEOUT_CONFIGURATION: StructureSchema = StructureSchema {
     name: "TimeoutConfiguration",
     members: &[
-        MemberSchema::new("idleTimeoutSeconds", &Shape::INTEGER),
-        MemberSchema::new("perRequestTimeoutSeconds", &Shape::INTEGER),
+        MemberSchema::new("idleTimeoutSeconds", &DURATION),
+        MemberSchema::new("perRequestTimeoutSeconds", &DURATION),
+    ],
+};
+
+pub(crate) static TMPFS: StructureSchema = StructureSchema {
+    name: "Tmpfs",
+    members: &[
+        MemberSchema::new("containerPath", &Shape::STRING).required(),
+        MemberSchema::new("size", &Shape::INTEGER).required(),
+        MemberSchema::new("mountOptions", &STRING_LIST),
+    ],
+};
+
+pub(crate) static TOTAL_LOCAL_STORAGE_GB_REQUEST: StructureSchema = StructureSchema {
+    name: "TotalLocalStorageGBRequest",
+    members: &[MemberSchema::new("min", &Shape::DOUBLE), MemberSchema::new("max", &Shape::DOUBLE)],
+};
+
+pub(crate) static ULIMIT: StructureSchema = StructureSchema {
+    name: "Ulimit",
+    members: &[
+        MemberSchema::new("name", &ULIMIT_NAME).required(),
+        MemberSchema::new("softLimit", &Shape::INTEGER).required(),
+        MemberSchema::new("hardLimit", &Shape::INTEGER).required(),
     ],
 };
 
@@ -1763,6 +2210,34 @@ pub(crate) static UNTAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
 pub(crate) static UNTAG_RESOURCE_RESPONSE: StructureSchema =
     StructureSchema { name: "UntagResourceResponse", members: &[] };
 
+pub(crate) static UPDATE_CLUSTER_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateClusterRequest",
+    members: &[
+        MemberSchema::new("cluster", &Shape::STRING).required(),
+        MemberSchema::new("settings", &CLUSTER_SETTINGS),
+        MemberSchema::unsupported("configuration"),
+        MemberSchema::unsupported("serviceConnectDefaults"),
+    ],
+};
+
+pub(crate) static UPDATE_CLUSTER_RESPONSE: StructureSchema = StructureSchema {
+    name: "UpdateClusterResponse",
+    members: &[MemberSchema::new("cluster", &Shape::Structure(&CLUSTER))],
+};
+
+pub(crate) static UPDATE_CLUSTER_SETTINGS_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateClusterSettingsRequest",
+    members: &[
+        MemberSchema::new("cluster", &Shape::STRING).required(),
+        MemberSchema::new("settings", &CLUSTER_SETTINGS).required(),
+    ],
+};
+
+pub(crate) static UPDATE_CLUSTER_SETTINGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "UpdateClusterSettingsResponse",
+    members: &[MemberSchema::new("cluster", &Shape::Structure(&CLUSTER))],
+};
+
 pub(crate) static UPDATE_SERVICE_REQUEST: StructureSchema = StructureSchema {
     name: "UpdateServiceRequest",
     members: &[
@@ -1774,18 +2249,18 @@ pub(crate) static UPDATE_SERVICE_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::new("deploymentConfiguration", &Shape::Structure(&DEPLOYMENT_CONFIGURATION)),
         MemberSchema::new("availabilityZoneRebalancing", &AVAILABILITY_ZONE_REBALANCING),
         MemberSchema::new("networkConfiguration", &Shape::Structure(&NETWORK_CONFIGURATION)),
-        MemberSchema::unsupported("placementConstraints"),
-        MemberSchema::unsupported("placementStrategy"),
+        MemberSchema::new("placementConstraints", &PLACEMENT_CONSTRAINTS),
+        MemberSchema::new("placementStrategy", &PLACEMENT_STRATEGIES),
         MemberSchema::new("platformVersion", &Shape::STRING),
         MemberSchema::new("forceNewDeployment", &Shape::Bool),
         MemberSchema::new("healthCheckGracePeriodSeconds", &Shape::INTEGER),
-        MemberSchema::unsupported("deploymentController"),
+        MemberSchema::new("deploymentController", &Shape::Structure(&DEPLOYMENT_CONTROLLER)),
         MemberSchema::new("enableExecuteCommand", &Shape::Bool),
         MemberSchema::new("enableECSManagedTags", &Shape::Bool),
         MemberSchema::new("loadBalancers", &LOAD_BALANCERS),
         MemberSchema::new("propagateTags", &PROPAGATE_TAGS),
         MemberSchema::unsupported("serviceRegistries"),
-        MemberSchema::unsupported("serviceConnectConfiguration"),
+        MemberSchema::new("serviceConnectConfiguration", &Shape::Structure(&SERVICE_CONNECT_CONFIGURATION)),
         MemberSchema::unsupported("volumeConfigurations"),
         MemberSchema::unsupported("vpcLatticeConfigurations"),
     ],
@@ -1796,18 +2271,38 @@ pub(crate) static UPDATE_SERVICE_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("service", &Shape::Structure(&SERVICE))],
 };
 
+pub(crate) static UPDATE_TASK_PROTECTION_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateTaskProtectionRequest",
+    members: &[
+        MemberSchema::new("cluster", &Shape::STRING).required(),
+        MemberSchema::new("tasks", &STRING_LIST).required(),
+        MemberSchema::new("protectionEnabled", &Shape::Bool).required(),
+        MemberSchema::new("expiresInMinutes", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static UPDATE_TASK_PROTECTION_RESPONSE: StructureSchema = StructureSchema {
+    name: "UpdateTaskProtectionResponse",
+    members: &[
+        MemberSchema::new("protectedTasks", &PROTECTED_TASKS),
+        MemberSchema::new("failures", &FAILURES),
+    ],
+};
+
+pub(crate) static V_CPU_COUNT_RANGE_REQUEST: StructureSchema = StructureSchema {
+    name: "VCpuCountRangeRequest",
+    members: &[MemberSchema::new("min", &Shape::INTEGER), MemberSchema::new("max", &Shape::INTEGER)],
+};
+
 pub(crate) static VOLUME: StructureSchema = StructureSchema {
     name: "Volume",
     members: &[
         MemberSchema::new("name", &Shape::STRING),
         MemberSchema::new("host", &Shape::Structure(&HOST_VOLUME_PROPERTIES)),
-        MemberSchema::new("dockerVolumeConfiguration", &Shape::Structure(&DOCKER_VOLUME_CONFIGURATION)),
-        MemberSchema::new("efsVolumeConfiguration", &Shape::Structure(&EFS_VOLUME_CONFIGURATION)),
-        MemberSchema::new("s3filesVolumeConfiguration", &Shape::Structure(&S3_FILES_VOLUME_CONFIGURATION)),
-        MemberSchema::new(
-            "fsxWindowsFileServerVolumeConfiguration",
-            &Shape::Structure(&F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION),
-        ),
+        MemberSchema::unsupported("dockerVolumeConfiguration"),
+        MemberSchema::unsupported("efsVolumeConfiguration"),
+        MemberSchema::unsupported("s3filesVolumeConfiguration"),
+        MemberSchema::unsupported("fsxWindowsFileServerVolumeConfiguration"),
         MemberSchema::new("configuredAtLaunch", &Shape::Bool),
     ],
 };

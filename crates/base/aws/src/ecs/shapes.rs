@@ -11,6 +11,14 @@ use pileus_model::Blob;
 use super::schema;
 
 pileus_model::structure! {
+    AcceleratorCountRequest = schema::ACCELERATOR_COUNT_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
+    AcceleratorTotalMemoryMiBRequest = schema::ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
     Attachment = schema::ATTACHMENT {
         id: Option<String> = "id",
         r#type: Option<String> = "type",
@@ -23,15 +31,44 @@ pileus_model::structure! {
         target_type: Option<String> = "targetType",
         target_id: Option<String> = "targetId",
     }
+    AutoRepairConfiguration = schema::AUTO_REPAIR_CONFIGURATION {
+        actions_status: Option<String> = "actionsStatus",
+    }
+    AutoScalingGroupProvider = schema::AUTO_SCALING_GROUP_PROVIDER {
+        auto_scaling_group_arn: Option<String> = "autoScalingGroupArn",
+        managed_scaling: Option<ManagedScaling> = "managedScaling",
+        managed_termination_protection: Option<String> = "managedTerminationProtection",
+        managed_draining: Option<String> = "managedDraining",
+    }
     AwsVpcConfiguration = schema::AWS_VPC_CONFIGURATION {
         subnets: Vec<String> = "subnets",
         security_groups: Option<Vec<String>> = "securityGroups",
         assign_public_ip: Option<String> = "assignPublicIp",
     }
+    BaselineEbsBandwidthMbpsRequest = schema::BASELINE_EBS_BANDWIDTH_MBPS_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
+    CapacityProvider = schema::CAPACITY_PROVIDER {
+        capacity_provider_arn: Option<String> = "capacityProviderArn",
+        name: Option<String> = "name",
+        cluster: Option<String> = "cluster",
+        status: Option<String> = "status",
+        auto_scaling_group_provider: Option<AutoScalingGroupProvider> = "autoScalingGroupProvider",
+        managed_instances_provider: Option<ManagedInstancesProvider> = "managedInstancesProvider",
+        update_status: Option<String> = "updateStatus",
+        update_status_reason: Option<String> = "updateStatusReason",
+        tags: Option<Vec<Tag>> = "tags",
+        r#type: Option<String> = "type",
+    }
     CapacityProviderStrategyItem = schema::CAPACITY_PROVIDER_STRATEGY_ITEM {
         capacity_provider: String = "capacityProvider",
         weight: Option<i64> = "weight",
         base: Option<i64> = "base",
+    }
+    CapacityReservationRequest = schema::CAPACITY_RESERVATION_REQUEST {
+        reservation_group_arn: Option<String> = "reservationGroupArn",
+        reservation_preference: Option<String> = "reservationPreference",
     }
     Cluster = schema::CLUSTER {
         cluster_arn: Option<String> = "clusterArn",
@@ -89,12 +126,16 @@ pileus_model::structure! {
         memory_reservation: Option<i64> = "memoryReservation",
         port_mappings: Option<Vec<PortMapping>> = "portMappings",
         essential: Option<bool> = "essential",
+        restart_policy: Option<ContainerRestartPolicy> = "restartPolicy",
         entry_point: Option<Vec<String>> = "entryPoint",
         command: Option<Vec<String>> = "command",
         environment: Option<Vec<KeyValuePair>> = "environment",
         mount_points: Option<Vec<MountPoint>> = "mountPoints",
         volumes_from: Option<Vec<VolumeFrom>> = "volumesFrom",
+        linux_parameters: Option<LinuxParameters> = "linuxParameters",
         secrets: Option<Vec<Secret>> = "secrets",
+        depends_on: Option<Vec<ContainerDependency>> = "dependsOn",
+        start_timeout: Option<i64> = "startTimeout",
         stop_timeout: Option<i64> = "stopTimeout",
         version_consistency: Option<String> = "versionConsistency",
         user: Option<String> = "user",
@@ -105,8 +146,14 @@ pileus_model::structure! {
         interactive: Option<bool> = "interactive",
         pseudo_terminal: Option<bool> = "pseudoTerminal",
         docker_labels: Option<BTreeMap<String, String>> = "dockerLabels",
+        ulimits: Option<Vec<Ulimit>> = "ulimits",
         log_configuration: Option<LogConfiguration> = "logConfiguration",
+        health_check: Option<HealthCheck> = "healthCheck",
         system_controls: Option<Vec<SystemControl>> = "systemControls",
+    }
+    ContainerDependency = schema::CONTAINER_DEPENDENCY {
+        container_name: String = "containerName",
+        condition: String = "condition",
     }
     ContainerImage = schema::CONTAINER_IMAGE {
         container_name: Option<String> = "containerName",
@@ -120,6 +167,11 @@ pileus_model::structure! {
         cpu: Option<i64> = "cpu",
         memory: Option<i64> = "memory",
         memory_reservation: Option<i64> = "memoryReservation",
+    }
+    ContainerRestartPolicy = schema::CONTAINER_RESTART_POLICY {
+        enabled: bool = "enabled",
+        ignored_exit_codes: Option<Vec<i64>> = "ignoredExitCodes",
+        restart_attempt_period: Option<i64> = "restartAttemptPeriod",
     }
     CreateClusterRequest = schema::CREATE_CLUSTER_REQUEST {
         cluster_name: Option<String> = "clusterName",
@@ -144,6 +196,8 @@ pileus_model::structure! {
         platform_version: Option<String> = "platformVersion",
         role: Option<String> = "role",
         deployment_configuration: Option<DeploymentConfiguration> = "deploymentConfiguration",
+        placement_constraints: Option<Vec<PlacementConstraint>> = "placementConstraints",
+        placement_strategy: Option<Vec<PlacementStrategy>> = "placementStrategy",
         network_configuration: Option<NetworkConfiguration> = "networkConfiguration",
         health_check_grace_period_seconds: Option<i64> = "healthCheckGracePeriodSeconds",
         scheduling_strategy: Option<String> = "schedulingStrategy",
@@ -152,6 +206,7 @@ pileus_model::structure! {
         enable_ecs_managed_tags: Option<bool> = "enableECSManagedTags",
         propagate_tags: Option<String> = "propagateTags",
         enable_execute_command: Option<bool> = "enableExecuteCommand",
+        service_connect_configuration: Option<ServiceConnectConfiguration> = "serviceConnectConfiguration",
     }
     CreateServiceResponse = schema::CREATE_SERVICE_RESPONSE {
         service: Option<Service> = "service",
@@ -159,6 +214,13 @@ pileus_model::structure! {
     CreatedAt = schema::CREATED_AT {
         before: Option<Timestamp> = "before",
         after: Option<Timestamp> = "after",
+    }
+    DeleteAccountSettingRequest = schema::DELETE_ACCOUNT_SETTING_REQUEST {
+        name: String = "name",
+        principal_arn: Option<String> = "principalArn",
+    }
+    DeleteAccountSettingResponse = schema::DELETE_ACCOUNT_SETTING_RESPONSE {
+        setting: Option<Setting> = "setting",
     }
     DeleteClusterRequest = schema::DELETE_CLUSTER_REQUEST {
         cluster: String = "cluster",
@@ -173,6 +235,13 @@ pileus_model::structure! {
     }
     DeleteServiceResponse = schema::DELETE_SERVICE_RESPONSE {
         service: Option<Service> = "service",
+    }
+    DeleteTaskDefinitionsRequest = schema::DELETE_TASK_DEFINITIONS_REQUEST {
+        task_definitions: Vec<String> = "taskDefinitions",
+    }
+    DeleteTaskDefinitionsResponse = schema::DELETE_TASK_DEFINITIONS_RESPONSE {
+        task_definitions: Option<Vec<TaskDefinition>> = "taskDefinitions",
+        failures: Option<Vec<Failure>> = "failures",
     }
     Deployment = schema::DEPLOYMENT {
         id: Option<String> = "id",
@@ -197,6 +266,11 @@ pileus_model::structure! {
         fargate_ephemeral_storage: Option<DeploymentEphemeralStorage> = "fargateEphemeralStorage",
         vpc_lattice_configurations: Option<Vec<VpcLatticeConfiguration>> = "vpcLatticeConfigurations",
     }
+    DeploymentAlarms = schema::DEPLOYMENT_ALARMS {
+        alarm_names: Vec<String> = "alarmNames",
+        rollback: bool = "rollback",
+        enable: bool = "enable",
+    }
     DeploymentCircuitBreaker = schema::DEPLOYMENT_CIRCUIT_BREAKER {
         enable: bool = "enable",
         rollback: bool = "rollback",
@@ -205,6 +279,7 @@ pileus_model::structure! {
         deployment_circuit_breaker: Option<DeploymentCircuitBreaker> = "deploymentCircuitBreaker",
         maximum_percent: Option<i64> = "maximumPercent",
         minimum_healthy_percent: Option<i64> = "minimumHealthyPercent",
+        alarms: Option<DeploymentAlarms> = "alarms",
         strategy: Option<String> = "strategy",
     }
     DeploymentController = schema::DEPLOYMENT_CONTROLLER {
@@ -226,6 +301,18 @@ pileus_model::structure! {
     }
     DeregisterTaskDefinitionResponse = schema::DEREGISTER_TASK_DEFINITION_RESPONSE {
         task_definition: Option<TaskDefinition> = "taskDefinition",
+    }
+    DescribeCapacityProvidersRequest = schema::DESCRIBE_CAPACITY_PROVIDERS_REQUEST {
+        capacity_providers: Option<Vec<String>> = "capacityProviders",
+        cluster: Option<String> = "cluster",
+        include: Option<Vec<String>> = "include",
+        max_results: Option<i64> = "maxResults",
+        next_token: Option<String> = "nextToken",
+    }
+    DescribeCapacityProvidersResponse = schema::DESCRIBE_CAPACITY_PROVIDERS_RESPONSE {
+        capacity_providers: Option<Vec<CapacityProvider>> = "capacityProviders",
+        failures: Option<Vec<Failure>> = "failures",
+        next_token: Option<String> = "nextToken",
     }
     DescribeClustersRequest = schema::DESCRIBE_CLUSTERS_REQUEST {
         clusters: Option<Vec<String>> = "clusters",
@@ -275,12 +362,10 @@ pileus_model::structure! {
         tasks: Option<Vec<Task>> = "tasks",
         failures: Option<Vec<Failure>> = "failures",
     }
-    DockerVolumeConfiguration = schema::DOCKER_VOLUME_CONFIGURATION {
-        scope: Option<String> = "scope",
-        autoprovision: Option<bool> = "autoprovision",
-        driver: Option<String> = "driver",
-        driver_opts: Option<BTreeMap<String, String>> = "driverOpts",
-        labels: Option<BTreeMap<String, String>> = "labels",
+    Device = schema::DEVICE {
+        host_path: String = "hostPath",
+        container_path: Option<String> = "containerPath",
+        permissions: Option<Vec<String>> = "permissions",
     }
     EBSTagSpecification = schema::EBS_TAG_SPECIFICATION {
         resource_type: Option<String> = "resourceType",
@@ -294,19 +379,8 @@ pileus_model::structure! {
         service_security_groups: Option<Vec<ManagedSecurityGroup>> = "serviceSecurityGroups",
         log_groups: Option<Vec<ManagedLogGroup>> = "logGroups",
     }
-    EFSAuthorizationConfig = schema::EFS_AUTHORIZATION_CONFIG {
-        access_point_id: Option<String> = "accessPointId",
-        iam: Option<String> = "iam",
-    }
-    EFSVolumeConfiguration = schema::EFS_VOLUME_CONFIGURATION {
-        file_system_id: String = "fileSystemId",
-        root_directory: Option<String> = "rootDirectory",
-        transit_encryption: Option<String> = "transitEncryption",
-        transit_encryption_port: Option<i64> = "transitEncryptionPort",
-        authorization_config: Option<EFSAuthorizationConfig> = "authorizationConfig",
-    }
     EphemeralStorage = schema::EPHEMERAL_STORAGE {
-        size_in_gib: Option<i64> = "sizeInGiB",
+        size_in_gib: i64 = "sizeInGiB",
     }
     ExecuteCommandConfiguration = schema::EXECUTE_COMMAND_CONFIGURATION {
         kms_key_id: Option<String> = "kmsKeyId",
@@ -320,19 +394,25 @@ pileus_model::structure! {
         s3_encryption_enabled: Option<bool> = "s3EncryptionEnabled",
         s3_key_prefix: Option<String> = "s3KeyPrefix",
     }
-    FSxWindowsFileServerAuthorizationConfig = schema::F_SX_WINDOWS_FILE_SERVER_AUTHORIZATION_CONFIG {
-        credentials_parameter: String = "credentialsParameter",
-        domain: String = "domain",
-    }
-    FSxWindowsFileServerVolumeConfiguration = schema::F_SX_WINDOWS_FILE_SERVER_VOLUME_CONFIGURATION {
-        file_system_id: String = "fileSystemId",
-        root_directory: String = "rootDirectory",
-        authorization_config: FSxWindowsFileServerAuthorizationConfig = "authorizationConfig",
-    }
     Failure = schema::FAILURE {
         arn: Option<String> = "arn",
         reason: Option<String> = "reason",
         detail: Option<String> = "detail",
+    }
+    GetTaskProtectionRequest = schema::GET_TASK_PROTECTION_REQUEST {
+        cluster: String = "cluster",
+        tasks: Option<Vec<String>> = "tasks",
+    }
+    GetTaskProtectionResponse = schema::GET_TASK_PROTECTION_RESPONSE {
+        protected_tasks: Option<Vec<ProtectedTask>> = "protectedTasks",
+        failures: Option<Vec<Failure>> = "failures",
+    }
+    HealthCheck = schema::HEALTH_CHECK {
+        command: Vec<String> = "command",
+        interval: Option<i64> = "interval",
+        timeout: Option<i64> = "timeout",
+        retries: Option<i64> = "retries",
+        start_period: Option<i64> = "startPeriod",
     }
     HostVolumeProperties = schema::HOST_VOLUME_PROPERTIES {
         source_path: Option<String> = "sourcePath",
@@ -341,9 +421,75 @@ pileus_model::structure! {
         device_name: Option<String> = "deviceName",
         device_type: Option<String> = "deviceType",
     }
+    InfrastructureOptimization = schema::INFRASTRUCTURE_OPTIMIZATION {
+        scale_in_after: Option<i64> = "scaleInAfter",
+    }
+    InstanceLaunchTemplate = schema::INSTANCE_LAUNCH_TEMPLATE {
+        ec2_instance_profile_arn: Option<String> = "ec2InstanceProfileArn",
+        network_configuration: Option<ManagedInstancesNetworkConfiguration> = "networkConfiguration",
+        storage_configuration: Option<ManagedInstancesStorageConfiguration> = "storageConfiguration",
+        local_storage_configuration: Option<ManagedInstancesLocalStorageConfiguration> = "localStorageConfiguration",
+        monitoring: Option<String> = "monitoring",
+        capacity_option_type: Option<String> = "capacityOptionType",
+        instance_metadata_tags_propagation: Option<bool> = "instanceMetadataTagsPropagation",
+        instance_requirements: Option<InstanceRequirementsRequest> = "instanceRequirements",
+        fips_enabled: Option<bool> = "fipsEnabled",
+        capacity_reservations: Option<CapacityReservationRequest> = "capacityReservations",
+    }
+    InstanceRequirementsRequest = schema::INSTANCE_REQUIREMENTS_REQUEST {
+        v_cpu_count: Option<VCpuCountRangeRequest> = "vCpuCount",
+        memory_mib: Option<MemoryMiBRequest> = "memoryMiB",
+        cpu_manufacturers: Option<Vec<String>> = "cpuManufacturers",
+        memory_gib_per_v_cpu: Option<MemoryGiBPerVCpuRequest> = "memoryGiBPerVCpu",
+        excluded_instance_types: Option<Vec<String>> = "excludedInstanceTypes",
+        instance_generations: Option<Vec<String>> = "instanceGenerations",
+        spot_max_price_percentage_over_lowest_price: Option<i64> = "spotMaxPricePercentageOverLowestPrice",
+        on_demand_max_price_percentage_over_lowest_price: Option<i64> = "onDemandMaxPricePercentageOverLowestPrice",
+        bare_metal: Option<String> = "bareMetal",
+        burstable_performance: Option<String> = "burstablePerformance",
+        require_hibernate_support: Option<bool> = "requireHibernateSupport",
+        network_interface_count: Option<NetworkInterfaceCountRequest> = "networkInterfaceCount",
+        local_storage: Option<String> = "localStorage",
+        local_storage_types: Option<Vec<String>> = "localStorageTypes",
+        total_local_storage_gb: Option<TotalLocalStorageGBRequest> = "totalLocalStorageGB",
+        baseline_ebs_bandwidth_mbps: Option<BaselineEbsBandwidthMbpsRequest> = "baselineEbsBandwidthMbps",
+        accelerator_types: Option<Vec<String>> = "acceleratorTypes",
+        accelerator_count: Option<AcceleratorCountRequest> = "acceleratorCount",
+        accelerator_manufacturers: Option<Vec<String>> = "acceleratorManufacturers",
+        accelerator_names: Option<Vec<String>> = "acceleratorNames",
+        accelerator_total_memory_mib: Option<AcceleratorTotalMemoryMiBRequest> = "acceleratorTotalMemoryMiB",
+        network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest> = "networkBandwidthGbps",
+        allowed_instance_types: Option<Vec<String>> = "allowedInstanceTypes",
+        max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i64> = "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+    }
+    KernelCapabilities = schema::KERNEL_CAPABILITIES {
+        add: Option<Vec<String>> = "add",
+        drop: Option<Vec<String>> = "drop",
+    }
     KeyValuePair = schema::KEY_VALUE_PAIR {
         name: Option<String> = "name",
         value: Option<String> = "value",
+    }
+    LinuxParameters = schema::LINUX_PARAMETERS {
+        capabilities: Option<KernelCapabilities> = "capabilities",
+        devices: Option<Vec<Device>> = "devices",
+        init_process_enabled: Option<bool> = "initProcessEnabled",
+        shared_memory_size: Option<i64> = "sharedMemorySize",
+        tmpfs: Option<Vec<Tmpfs>> = "tmpfs",
+        max_swap: Option<i64> = "maxSwap",
+        swappiness: Option<i64> = "swappiness",
+    }
+    ListAccountSettingsRequest = schema::LIST_ACCOUNT_SETTINGS_REQUEST {
+        name: Option<String> = "name",
+        value: Option<String> = "value",
+        principal_arn: Option<String> = "principalArn",
+        effective_settings: Option<bool> = "effectiveSettings",
+        next_token: Option<String> = "nextToken",
+        max_results: Option<i64> = "maxResults",
+    }
+    ListAccountSettingsResponse = schema::LIST_ACCOUNT_SETTINGS_RESPONSE {
+        settings: Option<Vec<Setting>> = "settings",
+        next_token: Option<String> = "nextToken",
     }
     ListClustersRequest = schema::LIST_CLUSTERS_REQUEST {
         next_token: Option<String> = "nextToken",
@@ -462,6 +608,23 @@ pileus_model::structure! {
         rule: Option<ManagedListenerRule> = "rule",
         target_groups: Option<Vec<ManagedTargetGroup>> = "targetGroups",
     }
+    ManagedInstancesLocalStorageConfiguration = schema::MANAGED_INSTANCES_LOCAL_STORAGE_CONFIGURATION {
+        use_local_storage: Option<bool> = "useLocalStorage",
+    }
+    ManagedInstancesNetworkConfiguration = schema::MANAGED_INSTANCES_NETWORK_CONFIGURATION {
+        subnets: Option<Vec<String>> = "subnets",
+        security_groups: Option<Vec<String>> = "securityGroups",
+    }
+    ManagedInstancesProvider = schema::MANAGED_INSTANCES_PROVIDER {
+        infrastructure_role_arn: Option<String> = "infrastructureRoleArn",
+        instance_launch_template: Option<InstanceLaunchTemplate> = "instanceLaunchTemplate",
+        propagate_tags: Option<String> = "propagateTags",
+        infrastructure_optimization: Option<InfrastructureOptimization> = "infrastructureOptimization",
+        auto_repair_configuration: Option<AutoRepairConfiguration> = "autoRepairConfiguration",
+    }
+    ManagedInstancesStorageConfiguration = schema::MANAGED_INSTANCES_STORAGE_CONFIGURATION {
+        storage_size_gib: Option<i64> = "storageSizeGiB",
+    }
     ManagedListener = schema::MANAGED_LISTENER {
         arn: Option<String> = "arn",
         status: Option<String> = "status",
@@ -504,6 +667,13 @@ pileus_model::structure! {
         min_capacity: Option<i64> = "minCapacity",
         max_capacity: Option<i64> = "maxCapacity",
     }
+    ManagedScaling = schema::MANAGED_SCALING {
+        status: Option<String> = "status",
+        target_capacity: Option<i64> = "targetCapacity",
+        minimum_scaling_step_size: Option<i64> = "minimumScalingStepSize",
+        maximum_scaling_step_size: Option<i64> = "maximumScalingStepSize",
+        instance_warmup_period: Option<i64> = "instanceWarmupPeriod",
+    }
     ManagedSecurityGroup = schema::MANAGED_SECURITY_GROUP {
         arn: Option<String> = "arn",
         status: Option<String> = "status",
@@ -523,10 +693,22 @@ pileus_model::structure! {
         health_check_port: Option<i64> = "healthCheckPort",
         port: Option<i64> = "port",
     }
+    MemoryGiBPerVCpuRequest = schema::MEMORY_GIB_PER_V_CPU_REQUEST {
+        min: Option<f64> = "min",
+        max: Option<f64> = "max",
+    }
+    MemoryMiBRequest = schema::MEMORY_MIB_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
     MountPoint = schema::MOUNT_POINT {
         source_volume: Option<String> = "sourceVolume",
         container_path: Option<String> = "containerPath",
         read_only: Option<bool> = "readOnly",
+    }
+    NetworkBandwidthGbpsRequest = schema::NETWORK_BANDWIDTH_GBPS_REQUEST {
+        min: Option<f64> = "min",
+        max: Option<f64> = "max",
     }
     NetworkBinding = schema::NETWORK_BINDING {
         bind_ip: Option<String> = "bindIP",
@@ -544,6 +726,10 @@ pileus_model::structure! {
         private_ipv4_address: Option<String> = "privateIpv4Address",
         ipv6_address: Option<String> = "ipv6Address",
     }
+    NetworkInterfaceCountRequest = schema::NETWORK_INTERFACE_COUNT_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
     PlacementConstraint = schema::PLACEMENT_CONSTRAINT {
         r#type: Option<String> = "type",
         expression: Option<String> = "expression",
@@ -559,10 +745,38 @@ pileus_model::structure! {
         name: Option<String> = "name",
         app_protocol: Option<String> = "appProtocol",
     }
+    ProtectedTask = schema::PROTECTED_TASK {
+        task_arn: Option<String> = "taskArn",
+        protection_enabled: Option<bool> = "protectionEnabled",
+        expiration_date: Option<Timestamp> = "expirationDate",
+    }
     ProxyConfiguration = schema::PROXY_CONFIGURATION {
         r#type: Option<String> = "type",
         container_name: Option<String> = "containerName",
         properties: Option<Vec<KeyValuePair>> = "properties",
+    }
+    PutAccountSettingDefaultRequest = schema::PUT_ACCOUNT_SETTING_DEFAULT_REQUEST {
+        name: String = "name",
+        value: String = "value",
+    }
+    PutAccountSettingDefaultResponse = schema::PUT_ACCOUNT_SETTING_DEFAULT_RESPONSE {
+        setting: Option<Setting> = "setting",
+    }
+    PutAccountSettingRequest = schema::PUT_ACCOUNT_SETTING_REQUEST {
+        name: String = "name",
+        value: String = "value",
+        principal_arn: Option<String> = "principalArn",
+    }
+    PutAccountSettingResponse = schema::PUT_ACCOUNT_SETTING_RESPONSE {
+        setting: Option<Setting> = "setting",
+    }
+    PutClusterCapacityProvidersRequest = schema::PUT_CLUSTER_CAPACITY_PROVIDERS_REQUEST {
+        cluster: String = "cluster",
+        capacity_providers: Vec<String> = "capacityProviders",
+        default_capacity_provider_strategy: Vec<CapacityProviderStrategyItem> = "defaultCapacityProviderStrategy",
+    }
+    PutClusterCapacityProvidersResponse = schema::PUT_CLUSTER_CAPACITY_PROVIDERS_RESPONSE {
+        cluster: Option<Cluster> = "cluster",
     }
     RegisterTaskDefinitionRequest = schema::REGISTER_TASK_DEFINITION_REQUEST {
         family: String = "family",
@@ -576,6 +790,8 @@ pileus_model::structure! {
         cpu: Option<String> = "cpu",
         memory: Option<String> = "memory",
         tags: Option<Vec<Tag>> = "tags",
+        pid_mode: Option<String> = "pidMode",
+        ephemeral_storage: Option<EphemeralStorage> = "ephemeralStorage",
         runtime_platform: Option<RuntimePlatform> = "runtimePlatform",
     }
     RegisterTaskDefinitionResponse = schema::REGISTER_TASK_DEFINITION_RESPONSE {
@@ -615,12 +831,6 @@ pileus_model::structure! {
     RuntimePlatform = schema::RUNTIME_PLATFORM {
         cpu_architecture: Option<String> = "cpuArchitecture",
         operating_system_family: Option<String> = "operatingSystemFamily",
-    }
-    S3FilesVolumeConfiguration = schema::S3_FILES_VOLUME_CONFIGURATION {
-        file_system_arn: String = "fileSystemArn",
-        root_directory: Option<String> = "rootDirectory",
-        transit_encryption_port: Option<i64> = "transitEncryptionPort",
-        access_point_arn: Option<String> = "accessPointArn",
     }
     Scale = schema::SCALE {
         value: Option<f64> = "value",
@@ -668,23 +878,23 @@ pileus_model::structure! {
         resource_management_type: Option<String> = "resourceManagementType",
     }
     ServiceConnectAccessLogConfiguration = schema::SERVICE_CONNECT_ACCESS_LOG_CONFIGURATION {
-        format: Option<String> = "format",
+        format: String = "format",
         include_query_parameters: Option<String> = "includeQueryParameters",
     }
     ServiceConnectClientAlias = schema::SERVICE_CONNECT_CLIENT_ALIAS {
-        port: Option<i64> = "port",
+        port: i64 = "port",
         dns_name: Option<String> = "dnsName",
         test_traffic_rules: Option<ServiceConnectTestTrafficRules> = "testTrafficRules",
     }
     ServiceConnectConfiguration = schema::SERVICE_CONNECT_CONFIGURATION {
-        enabled: Option<bool> = "enabled",
+        enabled: bool = "enabled",
         namespace: Option<String> = "namespace",
         services: Option<Vec<ServiceConnectService>> = "services",
         log_configuration: Option<LogConfiguration> = "logConfiguration",
         access_log_configuration: Option<ServiceConnectAccessLogConfiguration> = "accessLogConfiguration",
     }
     ServiceConnectService = schema::SERVICE_CONNECT_SERVICE {
-        port_name: Option<String> = "portName",
+        port_name: String = "portName",
         discovery_name: Option<String> = "discoveryName",
         client_aliases: Option<Vec<ServiceConnectClientAlias>> = "clientAliases",
         ingress_port_override: Option<i64> = "ingressPortOverride",
@@ -696,20 +906,20 @@ pileus_model::structure! {
         discovery_arn: Option<String> = "discoveryArn",
     }
     ServiceConnectTestTrafficHeaderMatchRules = schema::SERVICE_CONNECT_TEST_TRAFFIC_HEADER_MATCH_RULES {
-        exact: Option<String> = "exact",
+        exact: String = "exact",
     }
     ServiceConnectTestTrafficHeaderRules = schema::SERVICE_CONNECT_TEST_TRAFFIC_HEADER_RULES {
-        name: Option<String> = "name",
+        name: String = "name",
         value: Option<ServiceConnectTestTrafficHeaderMatchRules> = "value",
     }
     ServiceConnectTestTrafficRules = schema::SERVICE_CONNECT_TEST_TRAFFIC_RULES {
-        header: Option<ServiceConnectTestTrafficHeaderRules> = "header",
+        header: ServiceConnectTestTrafficHeaderRules = "header",
     }
     ServiceConnectTlsCertificateAuthority = schema::SERVICE_CONNECT_TLS_CERTIFICATE_AUTHORITY {
         aws_pca_authority_arn: Option<String> = "awsPcaAuthorityArn",
     }
     ServiceConnectTlsConfiguration = schema::SERVICE_CONNECT_TLS_CONFIGURATION {
-        issuer_certificate_authority: Option<ServiceConnectTlsCertificateAuthority> = "issuerCertificateAuthority",
+        issuer_certificate_authority: ServiceConnectTlsCertificateAuthority = "issuerCertificateAuthority",
         kms_key: Option<String> = "kmsKey",
         role_arn: Option<String> = "roleArn",
     }
@@ -822,6 +1032,19 @@ pileus_model::structure! {
         name: Option<String> = "name",
         managed_ebs_volume: Option<ServiceManagedEBSVolumeConfiguration> = "managedEBSVolume",
     }
+    Setting = schema::SETTING {
+        name: Option<String> = "name",
+        value: Option<String> = "value",
+        principal_arn: Option<String> = "principalArn",
+        r#type: Option<String> = "type",
+    }
+    StopServiceDeploymentRequest = schema::STOP_SERVICE_DEPLOYMENT_REQUEST {
+        service_deployment_arn: String = "serviceDeploymentArn",
+        stop_type: Option<String> = "stopType",
+    }
+    StopServiceDeploymentResponse = schema::STOP_SERVICE_DEPLOYMENT_RESPONSE {
+        service_deployment_arn: Option<String> = "serviceDeploymentArn",
+    }
     StopTaskRequest = schema::STOP_TASK_REQUEST {
         cluster: Option<String> = "cluster",
         task: String = "task",
@@ -924,6 +1147,7 @@ pileus_model::structure! {
         execution_role_arn: Option<String> = "executionRoleArn",
         memory: Option<String> = "memory",
         task_role_arn: Option<String> = "taskRoleArn",
+        ephemeral_storage: Option<EphemeralStorage> = "ephemeralStorage",
     }
     TaskSet = schema::TASK_SET {
         id: Option<String> = "id",
@@ -956,11 +1180,39 @@ pileus_model::structure! {
         idle_timeout_seconds: Option<i64> = "idleTimeoutSeconds",
         per_request_timeout_seconds: Option<i64> = "perRequestTimeoutSeconds",
     }
+    Tmpfs = schema::TMPFS {
+        container_path: String = "containerPath",
+        size: i64 = "size",
+        mount_options: Option<Vec<String>> = "mountOptions",
+    }
+    TotalLocalStorageGBRequest = schema::TOTAL_LOCAL_STORAGE_GB_REQUEST {
+        min: Option<f64> = "min",
+        max: Option<f64> = "max",
+    }
+    Ulimit = schema::ULIMIT {
+        name: String = "name",
+        soft_limit: i64 = "softLimit",
+        hard_limit: i64 = "hardLimit",
+    }
     UntagResourceRequest = schema::UNTAG_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",
         tag_keys: Vec<String> = "tagKeys",
     }
     UntagResourceResponse = schema::UNTAG_RESOURCE_RESPONSE {}
+    UpdateClusterRequest = schema::UPDATE_CLUSTER_REQUEST {
+        cluster: String = "cluster",
+        settings: Option<Vec<ClusterSetting>> = "settings",
+    }
+    UpdateClusterResponse = schema::UPDATE_CLUSTER_RESPONSE {
+        cluster: Option<Cluster> = "cluster",
+    }
+    UpdateClusterSettingsRequest = schema::UPDATE_CLUSTER_SETTINGS_REQUEST {
+        cluster: String = "cluster",
+        settings: Vec<ClusterSetting> = "settings",
+    }
+    UpdateClusterSettingsResponse = schema::UPDATE_CLUSTER_SETTINGS_RESPONSE {
+        cluster: Option<Cluster> = "cluster",
+    }
     UpdateServiceRequest = schema::UPDATE_SERVICE_REQUEST {
         cluster: Option<String> = "cluster",
         service: String = "service",
@@ -970,24 +1222,38 @@ pileus_model::structure! {
         deployment_configuration: Option<DeploymentConfiguration> = "deploymentConfiguration",
         availability_zone_rebalancing: Option<String> = "availabilityZoneRebalancing",
         network_configuration: Option<NetworkConfiguration> = "networkConfiguration",
+        placement_constraints: Option<Vec<PlacementConstraint>> = "placementConstraints",
+        placement_strategy: Option<Vec<PlacementStrategy>> = "placementStrategy",
         platform_version: Option<String> = "platformVersion",
         force_new_deployment: Option<bool> = "forceNewDeployment",
         health_check_grace_period_seconds: Option<i64> = "healthCheckGracePeriodSeconds",
+        deployment_controller: Option<DeploymentController> = "deploymentController",
         enable_execute_command: Option<bool> = "enableExecuteCommand",
         enable_ecs_managed_tags: Option<bool> = "enableECSManagedTags",
         load_balancers: Option<Vec<LoadBalancer>> = "loadBalancers",
         propagate_tags: Option<String> = "propagateTags",
+        service_connect_configuration: Option<ServiceConnectConfiguration> = "serviceConnectConfiguration",
     }
     UpdateServiceResponse = schema::UPDATE_SERVICE_RESPONSE {
         service: Option<Service> = "service",
     }
+    UpdateTaskProtectionRequest = schema::UPDATE_TASK_PROTECTION_REQUEST {
+        cluster: String = "cluster",
+        tasks: Vec<String> = "tasks",
+        protection_enabled: bool = "protectionEnabled",
+        expires_in_minutes: Option<i64> = "expiresInMinutes",
+    }
+    UpdateTaskProtectionResponse = schema::UPDATE_TASK_PROTECTION_RESPONSE {
+        protected_tasks: Option<Vec<ProtectedTask>> = "protectedTasks",
+        failures: Option<Vec<Failure>> = "failures",
+    }
+    VCpuCountRangeRequest = schema::V_CPU_COUNT_RANGE_REQUEST {
+        min: Option<i64> = "min",
+        max: Option<i64> = "max",
+    }
     Volume = schema::VOLUME {
         name: Option<String> = "name",
         host: Option<HostVolumeProperties> = "host",
-        docker_volume_configuration: Option<DockerVolumeConfiguration> = "dockerVolumeConfiguration",
-        efs_volume_configuration: Option<EFSVolumeConfiguration> = "efsVolumeConfiguration",
-        s3files_volume_configuration: Option<S3FilesVolumeConfiguration> = "s3filesVolumeConfiguration",
-        fsx_windows_file_server_volume_configuration: Option<FSxWindowsFileServerVolumeConfiguration> = "fsxWindowsFileServerVolumeConfiguration",
         configured_at_launch: Option<bool> = "configuredAtLaunch",
     }
     VolumeFrom = schema::VOLUME_FROM {
