@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{ShapeModel, ShapeRef};
-use super::names::{capitalised, constant};
+use super::names::{capitalised, constant, module};
 use super::select::Selection;
 
 pub(crate) fn library(selections: &[Selection]) -> String {
@@ -12,12 +12,12 @@ pub(crate) fn library(selections: &[Selection]) -> String {
          //! and its schema (`SERVICE`). `operations.toml` says what is generated, `SUPPORT.md` what is supported.\n\n",
     );
     for selection in selections {
-        let _ = writeln!(out, "pub mod {};", selection.name);
+        let _ = writeln!(out, "pub mod {};", module(&selection.name));
     }
     out.push_str("\nuse pileus_model::ServiceSchema;\n\n/// Every service.\n");
     out.push_str("pub static SERVICES: &[&ServiceSchema] = &[");
     for selection in selections {
-        let _ = write!(out, "&{}::SERVICE,", selection.name);
+        let _ = write!(out, "&{}::SERVICE,", module(&selection.name));
     }
     out.push_str("];\n");
     out

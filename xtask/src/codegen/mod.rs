@@ -57,7 +57,7 @@ fn generate(repository: &Path, selections: &[Selection]) -> anyhow::Result<Files
     files.insert("SUPPORT.md".into(), emit_support::document(selections));
     let mut rust = vec![(PathBuf::from("src/lib.rs"), emit_ops::library(selections))];
     for selection in selections {
-        let folder = Path::new("src").join(&selection.name);
+        let folder = Path::new("src").join(names::module(&selection.name));
         rust.push((folder.join("mod.rs"), emit_ops::service(selection)));
         rust.push((folder.join("ops.rs"), emit_ops::operations(selection)));
         rust.push((folder.join("schema.rs"), emit_schema::schema(selection)));

@@ -45,6 +45,11 @@ pub(crate) fn constant(name: &str) -> String {
     snake(name).to_ascii_uppercase()
 }
 
+/// The module of a service: `application-autoscaling` to `application_autoscaling`.
+pub(crate) fn module(service: &str) -> String {
+    service.replace('-', "_")
+}
+
 /// `vpcId` to `VpcId`.
 pub(crate) fn capitalised(name: &str) -> String {
     let mut chars = name.chars();

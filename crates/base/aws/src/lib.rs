@@ -2,6 +2,7 @@
 //! The AWS APIs that Pileus implements: a module per service with its shapes, its operations (`ops`)
 //! and its schema (`SERVICE`). `operations.toml` says what is generated, `SUPPORT.md` what is supported.
 
+pub mod application_autoscaling;
 pub mod cloudwatch;
 pub mod ec2;
 pub mod ecr;
@@ -17,6 +18,7 @@ use pileus_model::ServiceSchema;
 
 /// Every service.
 pub static SERVICES: &[&ServiceSchema] = &[
+    &application_autoscaling::SERVICE,
     &cloudwatch::SERVICE,
     &ec2::SERVICE,
     &ecr::SERVICE,

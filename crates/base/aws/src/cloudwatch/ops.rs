@@ -3,6 +3,70 @@
 
 use pileus_model::Operation;
 
+pub struct DeleteAlarms;
+
+impl Operation for DeleteAlarms {
+    type Input = super::DeleteAlarmsInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ALARMS;
+}
+
+pub struct DeleteDashboards;
+
+impl Operation for DeleteDashboards {
+    type Input = super::DeleteDashboardsInput;
+    type Output = super::DeleteDashboardsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_DASHBOARDS;
+}
+
+pub struct DescribeAlarmHistory;
+
+impl Operation for DescribeAlarmHistory {
+    type Input = super::DescribeAlarmHistoryInput;
+    type Output = super::DescribeAlarmHistoryOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ALARM_HISTORY;
+}
+
+pub struct DescribeAlarms;
+
+impl Operation for DescribeAlarms {
+    type Input = super::DescribeAlarmsInput;
+    type Output = super::DescribeAlarmsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ALARMS;
+}
+
+pub struct DescribeAlarmsForMetric;
+
+impl Operation for DescribeAlarmsForMetric {
+    type Input = super::DescribeAlarmsForMetricInput;
+    type Output = super::DescribeAlarmsForMetricOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ALARMS_FOR_METRIC;
+}
+
+pub struct DisableAlarmActions;
+
+impl Operation for DisableAlarmActions {
+    type Input = super::DisableAlarmActionsInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DISABLE_ALARM_ACTIONS;
+}
+
+pub struct EnableAlarmActions;
+
+impl Operation for EnableAlarmActions {
+    type Input = super::EnableAlarmActionsInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ENABLE_ALARM_ACTIONS;
+}
+
+pub struct GetDashboard;
+
+impl Operation for GetDashboard {
+    type Input = super::GetDashboardInput;
+    type Output = super::GetDashboardOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_DASHBOARD;
+}
+
 pub struct GetMetricData;
 
 impl Operation for GetMetricData {
@@ -19,12 +83,52 @@ impl Operation for GetMetricStatistics {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_METRIC_STATISTICS;
 }
 
+pub struct ListDashboards;
+
+impl Operation for ListDashboards {
+    type Input = super::ListDashboardsInput;
+    type Output = super::ListDashboardsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_DASHBOARDS;
+}
+
 pub struct ListMetrics;
 
 impl Operation for ListMetrics {
     type Input = super::ListMetricsInput;
     type Output = super::ListMetricsOutput;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_METRICS;
+}
+
+pub struct ListTagsForResource;
+
+impl Operation for ListTagsForResource {
+    type Input = super::ListTagsForResourceInput;
+    type Output = super::ListTagsForResourceOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_TAGS_FOR_RESOURCE;
+}
+
+pub struct PutCompositeAlarm;
+
+impl Operation for PutCompositeAlarm {
+    type Input = super::PutCompositeAlarmInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_COMPOSITE_ALARM;
+}
+
+pub struct PutDashboard;
+
+impl Operation for PutDashboard {
+    type Input = super::PutDashboardInput;
+    type Output = super::PutDashboardOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_DASHBOARD;
+}
+
+pub struct PutMetricAlarm;
+
+impl Operation for PutMetricAlarm {
+    type Input = super::PutMetricAlarmInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_METRIC_ALARM;
 }
 
 pub struct PutMetricData;
@@ -35,9 +139,137 @@ impl Operation for PutMetricData {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_METRIC_DATA;
 }
 
+pub struct SetAlarmState;
+
+impl Operation for SetAlarmState {
+    type Input = super::SetAlarmStateInput;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_ALARM_STATE;
+}
+
+pub struct TagResource;
+
+impl Operation for TagResource {
+    type Input = super::TagResourceInput;
+    type Output = super::TagResourceOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_RESOURCE;
+}
+
+pub struct UntagResource;
+
+impl Operation for UntagResource {
+    type Input = super::UntagResourceInput;
+    type Output = super::UntagResourceOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_RESOURCE;
+}
+
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
     use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+
+    pub(crate) static DELETE_ALARMS: OperationSchema = OperationSchema {
+        name: "DeleteAlarms",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_ALARMS_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ResourceNotFound", code: "ResourceNotFound", status: 404 }],
+    };
+
+    pub(crate) static DELETE_DASHBOARDS: OperationSchema = OperationSchema {
+        name: "DeleteDashboards",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_DASHBOARDS_INPUT,
+        output: &super::super::schema::DELETE_DASHBOARDS_OUTPUT,
+        result_wrapper: "DeleteDashboardsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+            ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
+        ],
+    };
+
+    pub(crate) static DESCRIBE_ALARM_HISTORY: OperationSchema = OperationSchema {
+        name: "DescribeAlarmHistory",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ALARM_HISTORY_INPUT,
+        output: &super::super::schema::DESCRIBE_ALARM_HISTORY_OUTPUT,
+        result_wrapper: "DescribeAlarmHistoryResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 }],
+    };
+
+    pub(crate) static DESCRIBE_ALARMS: OperationSchema = OperationSchema {
+        name: "DescribeAlarms",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ALARMS_INPUT,
+        output: &super::super::schema::DESCRIBE_ALARMS_OUTPUT,
+        result_wrapper: "DescribeAlarmsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 }],
+    };
+
+    pub(crate) static DESCRIBE_ALARMS_FOR_METRIC: OperationSchema = OperationSchema {
+        name: "DescribeAlarmsForMetric",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ALARMS_FOR_METRIC_INPUT,
+        output: &super::super::schema::DESCRIBE_ALARMS_FOR_METRIC_OUTPUT,
+        result_wrapper: "DescribeAlarmsForMetricResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DISABLE_ALARM_ACTIONS: OperationSchema = OperationSchema {
+        name: "DisableAlarmActions",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DISABLE_ALARM_ACTIONS_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static ENABLE_ALARM_ACTIONS: OperationSchema = OperationSchema {
+        name: "EnableAlarmActions",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ENABLE_ALARM_ACTIONS_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static GET_DASHBOARD: OperationSchema = OperationSchema {
+        name: "GetDashboard",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_DASHBOARD_INPUT,
+        output: &super::super::schema::GET_DASHBOARD_OUTPUT,
+        result_wrapper: "GetDashboardResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema { shape: "DashboardNotFoundError", code: "ResourceNotFound", status: 404 },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+        ],
+    };
 
     pub(crate) static GET_METRIC_DATA: OperationSchema = OperationSchema {
         name: "GetMetricData",
@@ -74,6 +306,24 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static LIST_DASHBOARDS: OperationSchema = OperationSchema {
+        name: "ListDashboards",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_DASHBOARDS_INPUT,
+        output: &super::super::schema::LIST_DASHBOARDS_OUTPUT,
+        result_wrapper: "ListDashboardsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+        ],
+    };
+
     pub(crate) static LIST_METRICS: OperationSchema = OperationSchema {
         name: "ListMetrics",
         service: &super::super::SERVICE,
@@ -90,6 +340,66 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+    };
+
+    pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
+        name: "ListTagsForResource",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_TAGS_FOR_RESOURCE_INPUT,
+        output: &super::super::schema::LIST_TAGS_FOR_RESOURCE_OUTPUT,
+        result_wrapper: "ListTagsForResourceResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 404,
+            },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+        ],
+    };
+
+    pub(crate) static PUT_COMPOSITE_ALARM: OperationSchema = OperationSchema {
+        name: "PutCompositeAlarm",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_COMPOSITE_ALARM_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "LimitExceededFault", code: "LimitExceeded", status: 400 }],
+    };
+
+    pub(crate) static PUT_DASHBOARD: OperationSchema = OperationSchema {
+        name: "PutDashboard",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_DASHBOARD_INPUT,
+        output: &super::super::schema::PUT_DASHBOARD_OUTPUT,
+        result_wrapper: "PutDashboardResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "DashboardInvalidInputError", code: "InvalidParameterInput", status: 400 },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+            ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
+        ],
+    };
+
+    pub(crate) static PUT_METRIC_ALARM: OperationSchema = OperationSchema {
+        name: "PutMetricAlarm",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_METRIC_ALARM_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "LimitExceededFault", code: "LimitExceeded", status: 400 }],
     };
 
     pub(crate) static PUT_METRIC_DATA: OperationSchema = OperationSchema {
@@ -113,6 +423,78 @@ pub(super) mod schemas {
                 status: 400,
             },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+        ],
+    };
+
+    pub(crate) static SET_ALARM_STATE: OperationSchema = OperationSchema {
+        name: "SetAlarmState",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_ALARM_STATE_INPUT,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ResourceNotFound", code: "ResourceNotFound", status: 404 },
+            ErrorSchema { shape: "InvalidFormatFault", code: "InvalidFormat", status: 400 },
+        ],
+    };
+
+    pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
+        name: "TagResource",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_RESOURCE_INPUT,
+        output: &super::super::schema::TAG_RESOURCE_OUTPUT,
+        result_wrapper: "TagResourceResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 404,
+            },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModificationException",
+                status: 429,
+            },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+            ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
+        ],
+    };
+
+    pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
+        name: "UntagResource",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_RESOURCE_INPUT,
+        output: &super::super::schema::UNTAG_RESOURCE_OUTPUT,
+        result_wrapper: "UntagResourceResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterValueException",
+                code: "InvalidParameterValue",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 404,
+            },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModificationException",
+                status: 429,
+            },
+            ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
+            ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
         ],
     };
 }

@@ -7,7 +7,62 @@ use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
 static ACCOUNT_ID: Shape = Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
 
+static ACTION_PREFIX: Shape = Shape::String(&StringShape { min: 1, max: 1024, pattern: None, values: &[] });
+
+static ALARM_ARN: Shape = Shape::String(&StringShape { min: 1, max: 1600, pattern: None, values: &[] });
+
+static ALARM_DESCRIPTION: Shape =
+    Shape::String(&StringShape { min: 0, max: 1024, pattern: None, values: &[] });
+
+static ALARM_HISTORY_ITEMS: Shape = Shape::list(&Shape::Structure(&ALARM_HISTORY_ITEM), "member");
+
+static ALARM_NAME: Shape = Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static ALARM_NAME_PREFIX: Shape =
+    Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static ALARM_NAMES: Shape =
+    Shape::List { member: &ALARM_NAME, item: "member", flattened: false, min: 0, max: 100 };
+
+static ALARM_RULE: Shape = Shape::String(&StringShape { min: 1, max: 10240, pattern: None, values: &[] });
+
+static ALARM_TYPE: Shape = Shape::String(&StringShape::one_of(&["CompositeAlarm", "MetricAlarm"]));
+
+static ALARM_TYPES: Shape = Shape::list(&ALARM_TYPE, "member");
+
+static AMAZON_RESOURCE_NAME: Shape =
+    Shape::String(&StringShape { min: 1, max: 1024, pattern: None, values: &[] });
+
+static COMPARISON_OPERATOR: Shape = Shape::String(&StringShape::one_of(&[
+    "GreaterThanOrEqualToThreshold",
+    "GreaterThanThreshold",
+    "LessThanThreshold",
+    "LessThanOrEqualToThreshold",
+    "LessThanLowerOrGreaterThanUpperThreshold",
+    "LessThanLowerThreshold",
+    "GreaterThanUpperThreshold",
+]));
+
+static COMPOSITE_ALARMS: Shape = Shape::list(&Shape::Structure(&COMPOSITE_ALARM), "member");
+
+static CONTRIBUTOR_ATTRIBUTES: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: 150,
+};
+
 static COUNTS: Shape = Shape::list(&Shape::DOUBLE, "member");
+
+static DASHBOARD_ENTRIES: Shape = Shape::list(&Shape::Structure(&DASHBOARD_ENTRY), "member");
+
+static DASHBOARD_NAMES: Shape = Shape::list(&Shape::STRING, "member");
+
+static DASHBOARD_VALIDATION_MESSAGES: Shape =
+    Shape::list(&Shape::Structure(&DASHBOARD_VALIDATION_MESSAGE), "member");
 
 static DATAPOINT_VALUE_MAP: Shape = Shape::Map {
     key: &Shape::STRING,
@@ -22,6 +77,8 @@ static DATAPOINT_VALUE_MAP: Shape = Shape::Map {
 static DATAPOINT_VALUES: Shape = Shape::list(&Shape::DOUBLE, "member");
 
 static DATAPOINTS: Shape = Shape::list(&Shape::Structure(&DATAPOINT), "member");
+
+static DATAPOINTS_TO_ALARM: Shape = Shape::Integer { min: 1, max: i32::MAX as i64 };
 
 static DIMENSION_FILTERS: Shape = Shape::List {
     member: &Shape::Structure(&DIMENSION_FILTER),
@@ -38,8 +95,25 @@ static DIMENSION_VALUE: Shape = Shape::String(&StringShape { min: 1, max: 1024, 
 static DIMENSIONS: Shape =
     Shape::List { member: &Shape::Structure(&DIMENSION), item: "member", flattened: false, min: 0, max: 30 };
 
+static EVALUATE_LOW_SAMPLE_COUNT_PERCENTILE: Shape =
+    Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static EVALUATION_PERIODS: Shape = Shape::Integer { min: 1, max: i32::MAX as i64 };
+
 static EXTENDED_STATISTICS: Shape =
     Shape::List { member: &Shape::STRING, item: "member", flattened: false, min: 1, max: 10 };
+
+static HISTORY_ITEM_TYPE: Shape = Shape::String(&StringShape::one_of(&[
+    "ConfigurationUpdate",
+    "StateUpdate",
+    "Action",
+    "AlarmContributorStateUpdate",
+    "AlarmContributorAction",
+]));
+
+static MAX_RECORDS: Shape = Shape::Integer { min: 1, max: 100 };
+
+static METRIC_ALARMS: Shape = Shape::list(&Shape::Structure(&METRIC_ALARM), "member");
 
 static METRIC_DATA: Shape = Shape::list(&Shape::Structure(&METRIC_DATUM), "member");
 
@@ -67,6 +141,11 @@ static OWNING_ACCOUNTS: Shape = Shape::list(&ACCOUNT_ID, "member");
 static PERIOD: Shape = Shape::Integer { min: 1, max: i32::MAX as i64 };
 
 static RECENTLY_ACTIVE: Shape = Shape::String(&StringShape::one_of(&["PT3H"]));
+
+static RESOURCE_LIST: Shape =
+    Shape::List { member: &RESOURCE_NAME, item: "member", flattened: false, min: 0, max: 5 };
+
+static RESOURCE_NAME: Shape = Shape::String(&StringShape { min: 1, max: 1024, pattern: None, values: &[] });
 
 static SCAN_BY: Shape = Shape::String(&StringShape::one_of(&["TimestampDescending", "TimestampAscending"]));
 
@@ -100,6 +179,13 @@ static STANDARD_UNIT: Shape = Shape::String(&StringShape::one_of(&[
     "None",
 ]));
 
+static STATE_REASON: Shape = Shape::String(&StringShape { min: 0, max: 1023, pattern: None, values: &[] });
+
+static STATE_REASON_DATA: Shape =
+    Shape::String(&StringShape { min: 0, max: 4000, pattern: None, values: &[] });
+
+static STATE_VALUE: Shape = Shape::String(&StringShape::one_of(&["OK", "ALARM", "INSUFFICIENT_DATA"]));
+
 static STATISTIC: Shape =
     Shape::String(&StringShape::one_of(&["SampleCount", "Average", "Sum", "Minimum", "Maximum"]));
 
@@ -108,9 +194,83 @@ static STATISTICS: Shape =
 
 static STORAGE_RESOLUTION: Shape = Shape::Integer { min: 1, max: i32::MAX as i64 };
 
+static TAG_KEY: Shape = Shape::String(&StringShape { min: 1, max: 128, pattern: None, values: &[] });
+
+static TAG_KEY_LIST: Shape = Shape::list(&TAG_KEY, "member");
+
+static TAG_LIST: Shape = Shape::list(&Shape::Structure(&TAG), "member");
+
+static TAG_VALUE: Shape = Shape::String(&StringShape { min: 0, max: 256, pattern: None, values: &[] });
+
 static TIMESTAMPS: Shape = Shape::list(&Shape::Timestamp, "member");
 
+static TREAT_MISSING_DATA: Shape =
+    Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
 static VALUES: Shape = Shape::list(&Shape::DOUBLE, "member");
+
+pub(crate) static ALARM_HISTORY_ITEM: StructureSchema = StructureSchema {
+    name: "AlarmHistoryItem",
+    members: &[
+        MemberSchema::new("AlarmName", &ALARM_NAME),
+        MemberSchema::new("AlarmContributorId", &Shape::STRING),
+        MemberSchema::new("AlarmType", &ALARM_TYPE),
+        MemberSchema::new("Timestamp", &Shape::Timestamp),
+        MemberSchema::new("HistoryItemType", &HISTORY_ITEM_TYPE),
+        MemberSchema::new("HistorySummary", &Shape::STRING),
+        MemberSchema::new("HistoryData", &Shape::STRING),
+        MemberSchema::new("AlarmContributorAttributes", &CONTRIBUTOR_ATTRIBUTES),
+    ],
+};
+
+pub(crate) static ALARM_PROM_QL_CRITERIA: StructureSchema = StructureSchema {
+    name: "AlarmPromQLCriteria",
+    members: &[
+        MemberSchema::new("Query", &Shape::STRING),
+        MemberSchema::new("PendingPeriod", &Shape::INTEGER),
+        MemberSchema::new("RecoveryPeriod", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static COMPOSITE_ALARM: StructureSchema = StructureSchema {
+    name: "CompositeAlarm",
+    members: &[
+        MemberSchema::new("ActionsEnabled", &Shape::Bool),
+        MemberSchema::new("AlarmActions", &RESOURCE_LIST),
+        MemberSchema::new("AlarmArn", &ALARM_ARN),
+        MemberSchema::new("AlarmConfigurationUpdatedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("AlarmDescription", &ALARM_DESCRIPTION),
+        MemberSchema::new("AlarmName", &ALARM_NAME),
+        MemberSchema::new("AlarmRule", &ALARM_RULE),
+        MemberSchema::new("InsufficientDataActions", &RESOURCE_LIST),
+        MemberSchema::new("OKActions", &RESOURCE_LIST),
+        MemberSchema::new("StateReason", &STATE_REASON),
+        MemberSchema::new("StateReasonData", &STATE_REASON_DATA),
+        MemberSchema::new("StateUpdatedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("StateValue", &STATE_VALUE),
+        MemberSchema::new("StateTransitionedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("ActionsSuppressedBy", &Shape::STRING),
+        MemberSchema::new("ActionsSuppressedReason", &Shape::STRING),
+        MemberSchema::new("ActionsSuppressor", &ALARM_ARN),
+        MemberSchema::new("ActionsSuppressorWaitPeriod", &Shape::INTEGER),
+        MemberSchema::new("ActionsSuppressorExtensionPeriod", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static DASHBOARD_ENTRY: StructureSchema = StructureSchema {
+    name: "DashboardEntry",
+    members: &[
+        MemberSchema::new("DashboardName", &Shape::STRING),
+        MemberSchema::new("DashboardArn", &Shape::STRING),
+        MemberSchema::new("LastModified", &Shape::Timestamp),
+        MemberSchema::new("Size", &Shape::LONG),
+    ],
+};
+
+pub(crate) static DASHBOARD_VALIDATION_MESSAGE: StructureSchema = StructureSchema {
+    name: "DashboardValidationMessage",
+    members: &[MemberSchema::new("DataPath", &Shape::STRING), MemberSchema::new("Message", &Shape::STRING)],
+};
 
 pub(crate) static DATAPOINT: StructureSchema = StructureSchema {
     name: "Datapoint",
@@ -123,6 +283,84 @@ pub(crate) static DATAPOINT: StructureSchema = StructureSchema {
         MemberSchema::new("Maximum", &Shape::DOUBLE),
         MemberSchema::new("Unit", &STANDARD_UNIT),
         MemberSchema::new("ExtendedStatistics", &DATAPOINT_VALUE_MAP),
+    ],
+};
+
+pub(crate) static DELETE_ALARMS_INPUT: StructureSchema = StructureSchema {
+    name: "DeleteAlarmsInput",
+    members: &[MemberSchema::new("AlarmNames", &ALARM_NAMES).required()],
+};
+
+pub(crate) static DELETE_DASHBOARDS_INPUT: StructureSchema = StructureSchema {
+    name: "DeleteDashboardsInput",
+    members: &[MemberSchema::new("DashboardNames", &DASHBOARD_NAMES).required()],
+};
+
+pub(crate) static DELETE_DASHBOARDS_OUTPUT: StructureSchema =
+    StructureSchema { name: "DeleteDashboardsOutput", members: &[] };
+
+pub(crate) static DESCRIBE_ALARM_HISTORY_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmHistoryInput",
+    members: &[
+        MemberSchema::new("AlarmName", &ALARM_NAME),
+        MemberSchema::unsupported("AlarmContributorId"),
+        MemberSchema::new("AlarmTypes", &ALARM_TYPES),
+        MemberSchema::new("HistoryItemType", &HISTORY_ITEM_TYPE),
+        MemberSchema::new("StartDate", &Shape::Timestamp),
+        MemberSchema::new("EndDate", &Shape::Timestamp),
+        MemberSchema::new("MaxRecords", &MAX_RECORDS),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("ScanBy", &SCAN_BY),
+    ],
+};
+
+pub(crate) static DESCRIBE_ALARM_HISTORY_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmHistoryOutput",
+    members: &[
+        MemberSchema::new("AlarmHistoryItems", &ALARM_HISTORY_ITEMS),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_ALARMS_FOR_METRIC_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmsForMetricInput",
+    members: &[
+        MemberSchema::new("MetricName", &METRIC_NAME).required(),
+        MemberSchema::new("Namespace", &NAMESPACE).required(),
+        MemberSchema::new("Statistic", &STATISTIC),
+        MemberSchema::new("ExtendedStatistic", &Shape::STRING),
+        MemberSchema::new("Dimensions", &DIMENSIONS),
+        MemberSchema::new("Period", &PERIOD),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
+    ],
+};
+
+pub(crate) static DESCRIBE_ALARMS_FOR_METRIC_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmsForMetricOutput",
+    members: &[MemberSchema::new("MetricAlarms", &METRIC_ALARMS)],
+};
+
+pub(crate) static DESCRIBE_ALARMS_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmsInput",
+    members: &[
+        MemberSchema::new("AlarmNames", &ALARM_NAMES),
+        MemberSchema::new("AlarmNamePrefix", &ALARM_NAME_PREFIX),
+        MemberSchema::new("AlarmTypes", &ALARM_TYPES),
+        MemberSchema::new("ChildrenOfAlarmName", &ALARM_NAME),
+        MemberSchema::new("ParentsOfAlarmName", &ALARM_NAME),
+        MemberSchema::new("StateValue", &STATE_VALUE),
+        MemberSchema::new("ActionPrefix", &ACTION_PREFIX),
+        MemberSchema::new("MaxRecords", &MAX_RECORDS),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_ALARMS_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeAlarmsOutput",
+    members: &[
+        MemberSchema::new("CompositeAlarms", &COMPOSITE_ALARMS),
+        MemberSchema::new("MetricAlarms", &METRIC_ALARMS),
+        MemberSchema::new("NextToken", &Shape::STRING),
     ],
 };
 
@@ -139,6 +377,35 @@ pub(crate) static DIMENSION_FILTER: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("Name", &DIMENSION_NAME).required(),
         MemberSchema::new("Value", &DIMENSION_VALUE),
+    ],
+};
+
+pub(crate) static DISABLE_ALARM_ACTIONS_INPUT: StructureSchema = StructureSchema {
+    name: "DisableAlarmActionsInput",
+    members: &[MemberSchema::new("AlarmNames", &ALARM_NAMES).required()],
+};
+
+pub(crate) static ENABLE_ALARM_ACTIONS_INPUT: StructureSchema = StructureSchema {
+    name: "EnableAlarmActionsInput",
+    members: &[MemberSchema::new("AlarmNames", &ALARM_NAMES).required()],
+};
+
+pub(crate) static EVALUATION_CRITERIA: StructureSchema = StructureSchema {
+    name: "EvaluationCriteria",
+    members: &[MemberSchema::new("PromQLCriteria", &Shape::Structure(&ALARM_PROM_QL_CRITERIA))],
+};
+
+pub(crate) static GET_DASHBOARD_INPUT: StructureSchema = StructureSchema {
+    name: "GetDashboardInput",
+    members: &[MemberSchema::new("DashboardName", &Shape::STRING).required()],
+};
+
+pub(crate) static GET_DASHBOARD_OUTPUT: StructureSchema = StructureSchema {
+    name: "GetDashboardOutput",
+    members: &[
+        MemberSchema::new("DashboardArn", &Shape::STRING),
+        MemberSchema::new("DashboardBody", &Shape::STRING),
+        MemberSchema::new("DashboardName", &Shape::STRING),
     ],
 };
 
@@ -184,6 +451,22 @@ pub(crate) static GET_METRIC_STATISTICS_OUTPUT: StructureSchema = StructureSchem
     members: &[MemberSchema::new("Label", &Shape::STRING), MemberSchema::new("Datapoints", &DATAPOINTS)],
 };
 
+pub(crate) static LIST_DASHBOARDS_INPUT: StructureSchema = StructureSchema {
+    name: "ListDashboardsInput",
+    members: &[
+        MemberSchema::new("DashboardNamePrefix", &Shape::STRING),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_DASHBOARDS_OUTPUT: StructureSchema = StructureSchema {
+    name: "ListDashboardsOutput",
+    members: &[
+        MemberSchema::new("DashboardEntries", &DASHBOARD_ENTRIES),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
 pub(crate) static LIST_METRICS_INPUT: StructureSchema = StructureSchema {
     name: "ListMetricsInput",
     members: &[
@@ -206,6 +489,14 @@ pub(crate) static LIST_METRICS_OUTPUT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static LIST_TAGS_FOR_RESOURCE_INPUT: StructureSchema = StructureSchema {
+    name: "ListTagsForResourceInput",
+    members: &[MemberSchema::new("ResourceARN", &AMAZON_RESOURCE_NAME).required()],
+};
+
+pub(crate) static LIST_TAGS_FOR_RESOURCE_OUTPUT: StructureSchema =
+    StructureSchema { name: "ListTagsForResourceOutput", members: &[MemberSchema::new("Tags", &TAG_LIST)] };
+
 pub(crate) static MESSAGE_DATA: StructureSchema = StructureSchema {
     name: "MessageData",
     members: &[MemberSchema::new("Code", &Shape::STRING), MemberSchema::new("Value", &Shape::STRING)],
@@ -217,6 +508,43 @@ pub(crate) static METRIC: StructureSchema = StructureSchema {
         MemberSchema::new("Namespace", &NAMESPACE),
         MemberSchema::new("MetricName", &METRIC_NAME),
         MemberSchema::new("Dimensions", &DIMENSIONS),
+    ],
+};
+
+pub(crate) static METRIC_ALARM: StructureSchema = StructureSchema {
+    name: "MetricAlarm",
+    members: &[
+        MemberSchema::new("AlarmName", &ALARM_NAME),
+        MemberSchema::new("AlarmArn", &ALARM_ARN),
+        MemberSchema::new("AlarmDescription", &ALARM_DESCRIPTION),
+        MemberSchema::new("AlarmConfigurationUpdatedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("ActionsEnabled", &Shape::Bool),
+        MemberSchema::new("OKActions", &RESOURCE_LIST),
+        MemberSchema::new("AlarmActions", &RESOURCE_LIST),
+        MemberSchema::new("InsufficientDataActions", &RESOURCE_LIST),
+        MemberSchema::new("StateValue", &STATE_VALUE),
+        MemberSchema::new("StateReason", &STATE_REASON),
+        MemberSchema::new("StateReasonData", &STATE_REASON_DATA),
+        MemberSchema::new("StateUpdatedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("MetricName", &METRIC_NAME),
+        MemberSchema::new("Namespace", &NAMESPACE),
+        MemberSchema::new("Statistic", &STATISTIC),
+        MemberSchema::new("ExtendedStatistic", &Shape::STRING),
+        MemberSchema::new("Dimensions", &DIMENSIONS),
+        MemberSchema::new("Period", &PERIOD),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
+        MemberSchema::new("EvaluationPeriods", &EVALUATION_PERIODS),
+        MemberSchema::new("DatapointsToAlarm", &DATAPOINTS_TO_ALARM),
+        MemberSchema::new("Threshold", &Shape::DOUBLE),
+        MemberSchema::new("ComparisonOperator", &COMPARISON_OPERATOR),
+        MemberSchema::new("TreatMissingData", &TREAT_MISSING_DATA),
+        MemberSchema::new("EvaluateLowSampleCountPercentile", &EVALUATE_LOW_SAMPLE_COUNT_PERCENTILE),
+        MemberSchema::new("Metrics", &METRIC_DATA_QUERIES),
+        MemberSchema::new("ThresholdMetricId", &METRIC_ID),
+        MemberSchema::new("EvaluationState", &Shape::STRING),
+        MemberSchema::new("StateTransitionedTimestamp", &Shape::Timestamp),
+        MemberSchema::new("EvaluationCriteria", &Shape::Structure(&EVALUATION_CRITERIA)),
+        MemberSchema::new("EvaluationInterval", &Shape::INTEGER),
     ],
 };
 
@@ -270,6 +598,67 @@ pub(crate) static METRIC_STAT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static PUT_COMPOSITE_ALARM_INPUT: StructureSchema = StructureSchema {
+    name: "PutCompositeAlarmInput",
+    members: &[
+        MemberSchema::new("ActionsEnabled", &Shape::Bool),
+        MemberSchema::new("AlarmActions", &RESOURCE_LIST),
+        MemberSchema::new("AlarmDescription", &ALARM_DESCRIPTION),
+        MemberSchema::new("AlarmName", &ALARM_NAME).required(),
+        MemberSchema::new("AlarmRule", &ALARM_RULE).required(),
+        MemberSchema::new("InsufficientDataActions", &RESOURCE_LIST),
+        MemberSchema::new("OKActions", &RESOURCE_LIST),
+        MemberSchema::new("Tags", &TAG_LIST),
+        MemberSchema::new("ActionsSuppressor", &ALARM_ARN),
+        MemberSchema::new("ActionsSuppressorWaitPeriod", &Shape::INTEGER),
+        MemberSchema::new("ActionsSuppressorExtensionPeriod", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static PUT_DASHBOARD_INPUT: StructureSchema = StructureSchema {
+    name: "PutDashboardInput",
+    members: &[
+        MemberSchema::new("DashboardName", &Shape::STRING).required(),
+        MemberSchema::new("DashboardBody", &Shape::STRING).required(),
+        MemberSchema::new("Tags", &TAG_LIST),
+    ],
+};
+
+pub(crate) static PUT_DASHBOARD_OUTPUT: StructureSchema = StructureSchema {
+    name: "PutDashboardOutput",
+    members: &[MemberSchema::new("DashboardValidationMessages", &DASHBOARD_VALIDATION_MESSAGES)],
+};
+
+pub(crate) static PUT_METRIC_ALARM_INPUT: StructureSchema = StructureSchema {
+    name: "PutMetricAlarmInput",
+    members: &[
+        MemberSchema::new("AlarmName", &ALARM_NAME).required(),
+        MemberSchema::new("AlarmDescription", &ALARM_DESCRIPTION),
+        MemberSchema::new("ActionsEnabled", &Shape::Bool),
+        MemberSchema::new("OKActions", &RESOURCE_LIST),
+        MemberSchema::new("AlarmActions", &RESOURCE_LIST),
+        MemberSchema::new("InsufficientDataActions", &RESOURCE_LIST),
+        MemberSchema::new("MetricName", &METRIC_NAME),
+        MemberSchema::new("Namespace", &NAMESPACE),
+        MemberSchema::new("Statistic", &STATISTIC),
+        MemberSchema::new("ExtendedStatistic", &Shape::STRING),
+        MemberSchema::new("Dimensions", &DIMENSIONS),
+        MemberSchema::new("Period", &PERIOD),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
+        MemberSchema::new("EvaluationPeriods", &EVALUATION_PERIODS),
+        MemberSchema::new("DatapointsToAlarm", &DATAPOINTS_TO_ALARM),
+        MemberSchema::new("Threshold", &Shape::DOUBLE),
+        MemberSchema::new("ComparisonOperator", &COMPARISON_OPERATOR),
+        MemberSchema::new("TreatMissingData", &TREAT_MISSING_DATA),
+        MemberSchema::new("EvaluateLowSampleCountPercentile", &EVALUATE_LOW_SAMPLE_COUNT_PERCENTILE),
+        MemberSchema::new("Metrics", &METRIC_DATA_QUERIES),
+        MemberSchema::new("Tags", &TAG_LIST),
+        MemberSchema::unsupported("ThresholdMetricId"),
+        MemberSchema::unsupported("EvaluationCriteria"),
+        MemberSchema::unsupported("EvaluationInterval"),
+    ],
+};
+
 pub(crate) static PUT_METRIC_DATA_INPUT: StructureSchema = StructureSchema {
     name: "PutMetricDataInput",
     members: &[
@@ -277,6 +666,16 @@ pub(crate) static PUT_METRIC_DATA_INPUT: StructureSchema = StructureSchema {
         MemberSchema::new("MetricData", &METRIC_DATA),
         MemberSchema::unsupported("EntityMetricData"),
         MemberSchema::unsupported("StrictEntityValidation"),
+    ],
+};
+
+pub(crate) static SET_ALARM_STATE_INPUT: StructureSchema = StructureSchema {
+    name: "SetAlarmStateInput",
+    members: &[
+        MemberSchema::new("AlarmName", &ALARM_NAME).required(),
+        MemberSchema::new("StateValue", &STATE_VALUE).required(),
+        MemberSchema::new("StateReason", &STATE_REASON).required(),
+        MemberSchema::new("StateReasonData", &STATE_REASON_DATA),
     ],
 };
 
@@ -289,3 +688,33 @@ pub(crate) static STATISTIC_SET: StructureSchema = StructureSchema {
         MemberSchema::new("Maximum", &Shape::DOUBLE).required(),
     ],
 };
+
+pub(crate) static TAG: StructureSchema = StructureSchema {
+    name: "Tag",
+    members: &[
+        MemberSchema::new("Key", &TAG_KEY).required(),
+        MemberSchema::new("Value", &TAG_VALUE).required(),
+    ],
+};
+
+pub(crate) static TAG_RESOURCE_INPUT: StructureSchema = StructureSchema {
+    name: "TagResourceInput",
+    members: &[
+        MemberSchema::new("ResourceARN", &AMAZON_RESOURCE_NAME).required(),
+        MemberSchema::new("Tags", &TAG_LIST).required(),
+    ],
+};
+
+pub(crate) static TAG_RESOURCE_OUTPUT: StructureSchema =
+    StructureSchema { name: "TagResourceOutput", members: &[] };
+
+pub(crate) static UNTAG_RESOURCE_INPUT: StructureSchema = StructureSchema {
+    name: "UntagResourceInput",
+    members: &[
+        MemberSchema::new("ResourceARN", &AMAZON_RESOURCE_NAME).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST).required(),
+    ],
+};
+
+pub(crate) static UNTAG_RESOURCE_OUTPUT: StructureSchema =
+    StructureSchema { name: "UntagResourceOutput", members: &[] };

@@ -11,6 +11,52 @@ use pileus_model::Blob;
 use super::schema;
 
 pileus_model::structure! {
+    AlarmHistoryItem = schema::ALARM_HISTORY_ITEM {
+        alarm_name: Option<String> = "AlarmName",
+        alarm_contributor_id: Option<String> = "AlarmContributorId",
+        alarm_type: Option<String> = "AlarmType",
+        timestamp: Option<Timestamp> = "Timestamp",
+        history_item_type: Option<String> = "HistoryItemType",
+        history_summary: Option<String> = "HistorySummary",
+        history_data: Option<String> = "HistoryData",
+        alarm_contributor_attributes: Option<BTreeMap<String, String>> = "AlarmContributorAttributes",
+    }
+    AlarmPromQLCriteria = schema::ALARM_PROM_QL_CRITERIA {
+        query: Option<String> = "Query",
+        pending_period: Option<i64> = "PendingPeriod",
+        recovery_period: Option<i64> = "RecoveryPeriod",
+    }
+    CompositeAlarm = schema::COMPOSITE_ALARM {
+        actions_enabled: Option<bool> = "ActionsEnabled",
+        alarm_actions: Option<Vec<String>> = "AlarmActions",
+        alarm_arn: Option<String> = "AlarmArn",
+        alarm_configuration_updated_timestamp: Option<Timestamp> = "AlarmConfigurationUpdatedTimestamp",
+        alarm_description: Option<String> = "AlarmDescription",
+        alarm_name: Option<String> = "AlarmName",
+        alarm_rule: Option<String> = "AlarmRule",
+        insufficient_data_actions: Option<Vec<String>> = "InsufficientDataActions",
+        ok_actions: Option<Vec<String>> = "OKActions",
+        state_reason: Option<String> = "StateReason",
+        state_reason_data: Option<String> = "StateReasonData",
+        state_updated_timestamp: Option<Timestamp> = "StateUpdatedTimestamp",
+        state_value: Option<String> = "StateValue",
+        state_transitioned_timestamp: Option<Timestamp> = "StateTransitionedTimestamp",
+        actions_suppressed_by: Option<String> = "ActionsSuppressedBy",
+        actions_suppressed_reason: Option<String> = "ActionsSuppressedReason",
+        actions_suppressor: Option<String> = "ActionsSuppressor",
+        actions_suppressor_wait_period: Option<i64> = "ActionsSuppressorWaitPeriod",
+        actions_suppressor_extension_period: Option<i64> = "ActionsSuppressorExtensionPeriod",
+    }
+    DashboardEntry = schema::DASHBOARD_ENTRY {
+        dashboard_name: Option<String> = "DashboardName",
+        dashboard_arn: Option<String> = "DashboardArn",
+        last_modified: Option<Timestamp> = "LastModified",
+        size: Option<i64> = "Size",
+    }
+    DashboardValidationMessage = schema::DASHBOARD_VALIDATION_MESSAGE {
+        data_path: Option<String> = "DataPath",
+        message: Option<String> = "Message",
+    }
     Datapoint = schema::DATAPOINT {
         timestamp: Option<Timestamp> = "Timestamp",
         sample_count: Option<f64> = "SampleCount",
@@ -21,6 +67,55 @@ pileus_model::structure! {
         unit: Option<String> = "Unit",
         extended_statistics: Option<BTreeMap<String, f64>> = "ExtendedStatistics",
     }
+    DeleteAlarmsInput = schema::DELETE_ALARMS_INPUT {
+        alarm_names: Vec<String> = "AlarmNames",
+    }
+    DeleteDashboardsInput = schema::DELETE_DASHBOARDS_INPUT {
+        dashboard_names: Vec<String> = "DashboardNames",
+    }
+    DeleteDashboardsOutput = schema::DELETE_DASHBOARDS_OUTPUT {}
+    DescribeAlarmHistoryInput = schema::DESCRIBE_ALARM_HISTORY_INPUT {
+        alarm_name: Option<String> = "AlarmName",
+        alarm_types: Option<Vec<String>> = "AlarmTypes",
+        history_item_type: Option<String> = "HistoryItemType",
+        start_date: Option<Timestamp> = "StartDate",
+        end_date: Option<Timestamp> = "EndDate",
+        max_records: Option<i64> = "MaxRecords",
+        next_token: Option<String> = "NextToken",
+        scan_by: Option<String> = "ScanBy",
+    }
+    DescribeAlarmHistoryOutput = schema::DESCRIBE_ALARM_HISTORY_OUTPUT {
+        alarm_history_items: Option<Vec<AlarmHistoryItem>> = "AlarmHistoryItems",
+        next_token: Option<String> = "NextToken",
+    }
+    DescribeAlarmsForMetricInput = schema::DESCRIBE_ALARMS_FOR_METRIC_INPUT {
+        metric_name: String = "MetricName",
+        namespace: String = "Namespace",
+        statistic: Option<String> = "Statistic",
+        extended_statistic: Option<String> = "ExtendedStatistic",
+        dimensions: Option<Vec<Dimension>> = "Dimensions",
+        period: Option<i64> = "Period",
+        unit: Option<String> = "Unit",
+    }
+    DescribeAlarmsForMetricOutput = schema::DESCRIBE_ALARMS_FOR_METRIC_OUTPUT {
+        metric_alarms: Option<Vec<MetricAlarm>> = "MetricAlarms",
+    }
+    DescribeAlarmsInput = schema::DESCRIBE_ALARMS_INPUT {
+        alarm_names: Option<Vec<String>> = "AlarmNames",
+        alarm_name_prefix: Option<String> = "AlarmNamePrefix",
+        alarm_types: Option<Vec<String>> = "AlarmTypes",
+        children_of_alarm_name: Option<String> = "ChildrenOfAlarmName",
+        parents_of_alarm_name: Option<String> = "ParentsOfAlarmName",
+        state_value: Option<String> = "StateValue",
+        action_prefix: Option<String> = "ActionPrefix",
+        max_records: Option<i64> = "MaxRecords",
+        next_token: Option<String> = "NextToken",
+    }
+    DescribeAlarmsOutput = schema::DESCRIBE_ALARMS_OUTPUT {
+        composite_alarms: Option<Vec<CompositeAlarm>> = "CompositeAlarms",
+        metric_alarms: Option<Vec<MetricAlarm>> = "MetricAlarms",
+        next_token: Option<String> = "NextToken",
+    }
     Dimension = schema::DIMENSION {
         name: String = "Name",
         value: String = "Value",
@@ -28,6 +123,23 @@ pileus_model::structure! {
     DimensionFilter = schema::DIMENSION_FILTER {
         name: String = "Name",
         value: Option<String> = "Value",
+    }
+    DisableAlarmActionsInput = schema::DISABLE_ALARM_ACTIONS_INPUT {
+        alarm_names: Vec<String> = "AlarmNames",
+    }
+    EnableAlarmActionsInput = schema::ENABLE_ALARM_ACTIONS_INPUT {
+        alarm_names: Vec<String> = "AlarmNames",
+    }
+    EvaluationCriteria = schema::EVALUATION_CRITERIA {
+        prom_ql_criteria: Option<AlarmPromQLCriteria> = "PromQLCriteria",
+    }
+    GetDashboardInput = schema::GET_DASHBOARD_INPUT {
+        dashboard_name: String = "DashboardName",
+    }
+    GetDashboardOutput = schema::GET_DASHBOARD_OUTPUT {
+        dashboard_arn: Option<String> = "DashboardArn",
+        dashboard_body: Option<String> = "DashboardBody",
+        dashboard_name: Option<String> = "DashboardName",
     }
     GetMetricDataInput = schema::GET_METRIC_DATA_INPUT {
         metric_data_queries: Vec<MetricDataQuery> = "MetricDataQueries",
@@ -56,6 +168,14 @@ pileus_model::structure! {
         label: Option<String> = "Label",
         datapoints: Option<Vec<Datapoint>> = "Datapoints",
     }
+    ListDashboardsInput = schema::LIST_DASHBOARDS_INPUT {
+        dashboard_name_prefix: Option<String> = "DashboardNamePrefix",
+        next_token: Option<String> = "NextToken",
+    }
+    ListDashboardsOutput = schema::LIST_DASHBOARDS_OUTPUT {
+        dashboard_entries: Option<Vec<DashboardEntry>> = "DashboardEntries",
+        next_token: Option<String> = "NextToken",
+    }
     ListMetricsInput = schema::LIST_METRICS_INPUT {
         namespace: Option<String> = "Namespace",
         metric_name: Option<String> = "MetricName",
@@ -68,6 +188,12 @@ pileus_model::structure! {
         next_token: Option<String> = "NextToken",
         owning_accounts: Option<Vec<String>> = "OwningAccounts",
     }
+    ListTagsForResourceInput = schema::LIST_TAGS_FOR_RESOURCE_INPUT {
+        resource_arn: String = "ResourceARN",
+    }
+    ListTagsForResourceOutput = schema::LIST_TAGS_FOR_RESOURCE_OUTPUT {
+        tags: Option<Vec<Tag>> = "Tags",
+    }
     MessageData = schema::MESSAGE_DATA {
         code: Option<String> = "Code",
         value: Option<String> = "Value",
@@ -76,6 +202,39 @@ pileus_model::structure! {
         namespace: Option<String> = "Namespace",
         metric_name: Option<String> = "MetricName",
         dimensions: Option<Vec<Dimension>> = "Dimensions",
+    }
+    MetricAlarm = schema::METRIC_ALARM {
+        alarm_name: Option<String> = "AlarmName",
+        alarm_arn: Option<String> = "AlarmArn",
+        alarm_description: Option<String> = "AlarmDescription",
+        alarm_configuration_updated_timestamp: Option<Timestamp> = "AlarmConfigurationUpdatedTimestamp",
+        actions_enabled: Option<bool> = "ActionsEnabled",
+        ok_actions: Option<Vec<String>> = "OKActions",
+        alarm_actions: Option<Vec<String>> = "AlarmActions",
+        insufficient_data_actions: Option<Vec<String>> = "InsufficientDataActions",
+        state_value: Option<String> = "StateValue",
+        state_reason: Option<String> = "StateReason",
+        state_reason_data: Option<String> = "StateReasonData",
+        state_updated_timestamp: Option<Timestamp> = "StateUpdatedTimestamp",
+        metric_name: Option<String> = "MetricName",
+        namespace: Option<String> = "Namespace",
+        statistic: Option<String> = "Statistic",
+        extended_statistic: Option<String> = "ExtendedStatistic",
+        dimensions: Option<Vec<Dimension>> = "Dimensions",
+        period: Option<i64> = "Period",
+        unit: Option<String> = "Unit",
+        evaluation_periods: Option<i64> = "EvaluationPeriods",
+        datapoints_to_alarm: Option<i64> = "DatapointsToAlarm",
+        threshold: Option<f64> = "Threshold",
+        comparison_operator: Option<String> = "ComparisonOperator",
+        treat_missing_data: Option<String> = "TreatMissingData",
+        evaluate_low_sample_count_percentile: Option<String> = "EvaluateLowSampleCountPercentile",
+        metrics: Option<Vec<MetricDataQuery>> = "Metrics",
+        threshold_metric_id: Option<String> = "ThresholdMetricId",
+        evaluation_state: Option<String> = "EvaluationState",
+        state_transitioned_timestamp: Option<Timestamp> = "StateTransitionedTimestamp",
+        evaluation_criteria: Option<EvaluationCriteria> = "EvaluationCriteria",
+        evaluation_interval: Option<i64> = "EvaluationInterval",
     }
     MetricDataQuery = schema::METRIC_DATA_QUERY {
         id: String = "Id",
@@ -109,9 +268,59 @@ pileus_model::structure! {
         period: i64 = "Period",
         stat: String = "Stat",
     }
+    PutCompositeAlarmInput = schema::PUT_COMPOSITE_ALARM_INPUT {
+        actions_enabled: Option<bool> = "ActionsEnabled",
+        alarm_actions: Option<Vec<String>> = "AlarmActions",
+        alarm_description: Option<String> = "AlarmDescription",
+        alarm_name: String = "AlarmName",
+        alarm_rule: String = "AlarmRule",
+        insufficient_data_actions: Option<Vec<String>> = "InsufficientDataActions",
+        ok_actions: Option<Vec<String>> = "OKActions",
+        tags: Option<Vec<Tag>> = "Tags",
+        actions_suppressor: Option<String> = "ActionsSuppressor",
+        actions_suppressor_wait_period: Option<i64> = "ActionsSuppressorWaitPeriod",
+        actions_suppressor_extension_period: Option<i64> = "ActionsSuppressorExtensionPeriod",
+    }
+    PutDashboardInput = schema::PUT_DASHBOARD_INPUT {
+        dashboard_name: String = "DashboardName",
+        dashboard_body: String = "DashboardBody",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    PutDashboardOutput = schema::PUT_DASHBOARD_OUTPUT {
+        dashboard_validation_messages: Option<Vec<DashboardValidationMessage>> = "DashboardValidationMessages",
+    }
+    PutMetricAlarmInput = schema::PUT_METRIC_ALARM_INPUT {
+        alarm_name: String = "AlarmName",
+        alarm_description: Option<String> = "AlarmDescription",
+        actions_enabled: Option<bool> = "ActionsEnabled",
+        ok_actions: Option<Vec<String>> = "OKActions",
+        alarm_actions: Option<Vec<String>> = "AlarmActions",
+        insufficient_data_actions: Option<Vec<String>> = "InsufficientDataActions",
+        metric_name: Option<String> = "MetricName",
+        namespace: Option<String> = "Namespace",
+        statistic: Option<String> = "Statistic",
+        extended_statistic: Option<String> = "ExtendedStatistic",
+        dimensions: Option<Vec<Dimension>> = "Dimensions",
+        period: Option<i64> = "Period",
+        unit: Option<String> = "Unit",
+        evaluation_periods: Option<i64> = "EvaluationPeriods",
+        datapoints_to_alarm: Option<i64> = "DatapointsToAlarm",
+        threshold: Option<f64> = "Threshold",
+        comparison_operator: Option<String> = "ComparisonOperator",
+        treat_missing_data: Option<String> = "TreatMissingData",
+        evaluate_low_sample_count_percentile: Option<String> = "EvaluateLowSampleCountPercentile",
+        metrics: Option<Vec<MetricDataQuery>> = "Metrics",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
     PutMetricDataInput = schema::PUT_METRIC_DATA_INPUT {
         namespace: String = "Namespace",
         metric_data: Option<Vec<MetricDatum>> = "MetricData",
+    }
+    SetAlarmStateInput = schema::SET_ALARM_STATE_INPUT {
+        alarm_name: String = "AlarmName",
+        state_value: String = "StateValue",
+        state_reason: String = "StateReason",
+        state_reason_data: Option<String> = "StateReasonData",
     }
     StatisticSet = schema::STATISTIC_SET {
         sample_count: f64 = "SampleCount",
@@ -119,4 +328,18 @@ pileus_model::structure! {
         minimum: f64 = "Minimum",
         maximum: f64 = "Maximum",
     }
+    Tag = schema::TAG {
+        key: String = "Key",
+        value: String = "Value",
+    }
+    TagResourceInput = schema::TAG_RESOURCE_INPUT {
+        resource_arn: String = "ResourceARN",
+        tags: Vec<Tag> = "Tags",
+    }
+    TagResourceOutput = schema::TAG_RESOURCE_OUTPUT {}
+    UntagResourceInput = schema::UNTAG_RESOURCE_INPUT {
+        resource_arn: String = "ResourceARN",
+        tag_keys: Vec<String> = "TagKeys",
+    }
+    UntagResourceOutput = schema::UNTAG_RESOURCE_OUTPUT {}
 }

@@ -27,6 +27,15 @@ impl Operation for BatchGetImage {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::BATCH_GET_IMAGE;
 }
 
+pub struct BatchGetRepositoryScanningConfiguration;
+
+impl Operation for BatchGetRepositoryScanningConfiguration {
+    type Input = super::BatchGetRepositoryScanningConfigurationRequest;
+    type Output = super::BatchGetRepositoryScanningConfigurationResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION;
+}
+
 pub struct CompleteLayerUpload;
 
 impl Operation for CompleteLayerUpload {
@@ -43,12 +52,52 @@ impl Operation for CreateRepository {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_REPOSITORY;
 }
 
+pub struct DeleteLifecyclePolicy;
+
+impl Operation for DeleteLifecyclePolicy {
+    type Input = super::DeleteLifecyclePolicyRequest;
+    type Output = super::DeleteLifecyclePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_LIFECYCLE_POLICY;
+}
+
+pub struct DeleteRegistryPolicy;
+
+impl Operation for DeleteRegistryPolicy {
+    type Input = super::DeleteRegistryPolicyRequest;
+    type Output = super::DeleteRegistryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_REGISTRY_POLICY;
+}
+
 pub struct DeleteRepository;
 
 impl Operation for DeleteRepository {
     type Input = super::DeleteRepositoryRequest;
     type Output = super::DeleteRepositoryResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_REPOSITORY;
+}
+
+pub struct DeleteRepositoryPolicy;
+
+impl Operation for DeleteRepositoryPolicy {
+    type Input = super::DeleteRepositoryPolicyRequest;
+    type Output = super::DeleteRepositoryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_REPOSITORY_POLICY;
+}
+
+pub struct DescribeImageReplicationStatus;
+
+impl Operation for DescribeImageReplicationStatus {
+    type Input = super::DescribeImageReplicationStatusRequest;
+    type Output = super::DescribeImageReplicationStatusResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_IMAGE_REPLICATION_STATUS;
+}
+
+pub struct DescribeImageScanFindings;
+
+impl Operation for DescribeImageScanFindings {
+    type Input = super::DescribeImageScanFindingsRequest;
+    type Output = super::DescribeImageScanFindingsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_IMAGE_SCAN_FINDINGS;
 }
 
 pub struct DescribeImages;
@@ -59,12 +108,28 @@ impl Operation for DescribeImages {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_IMAGES;
 }
 
+pub struct DescribeRegistry;
+
+impl Operation for DescribeRegistry {
+    type Input = super::DescribeRegistryRequest;
+    type Output = super::DescribeRegistryResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_REGISTRY;
+}
+
 pub struct DescribeRepositories;
 
 impl Operation for DescribeRepositories {
     type Input = super::DescribeRepositoriesRequest;
     type Output = super::DescribeRepositoriesResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_REPOSITORIES;
+}
+
+pub struct GetAccountSetting;
+
+impl Operation for GetAccountSetting {
+    type Input = super::GetAccountSettingRequest;
+    type Output = super::GetAccountSettingResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ACCOUNT_SETTING;
 }
 
 pub struct GetAuthorizationToken;
@@ -83,12 +148,60 @@ impl Operation for GetDownloadUrlForLayer {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_DOWNLOAD_URL_FOR_LAYER;
 }
 
+pub struct GetLifecyclePolicy;
+
+impl Operation for GetLifecyclePolicy {
+    type Input = super::GetLifecyclePolicyRequest;
+    type Output = super::GetLifecyclePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_LIFECYCLE_POLICY;
+}
+
+pub struct GetLifecyclePolicyPreview;
+
+impl Operation for GetLifecyclePolicyPreview {
+    type Input = super::GetLifecyclePolicyPreviewRequest;
+    type Output = super::GetLifecyclePolicyPreviewResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_LIFECYCLE_POLICY_PREVIEW;
+}
+
+pub struct GetRegistryPolicy;
+
+impl Operation for GetRegistryPolicy {
+    type Input = super::GetRegistryPolicyRequest;
+    type Output = super::GetRegistryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_REGISTRY_POLICY;
+}
+
+pub struct GetRegistryScanningConfiguration;
+
+impl Operation for GetRegistryScanningConfiguration {
+    type Input = super::GetRegistryScanningConfigurationRequest;
+    type Output = super::GetRegistryScanningConfigurationResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_REGISTRY_SCANNING_CONFIGURATION;
+}
+
+pub struct GetRepositoryPolicy;
+
+impl Operation for GetRepositoryPolicy {
+    type Input = super::GetRepositoryPolicyRequest;
+    type Output = super::GetRepositoryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_REPOSITORY_POLICY;
+}
+
 pub struct InitiateLayerUpload;
 
 impl Operation for InitiateLayerUpload {
     type Input = super::InitiateLayerUploadRequest;
     type Output = super::InitiateLayerUploadResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::INITIATE_LAYER_UPLOAD;
+}
+
+pub struct ListImageReferrers;
+
+impl Operation for ListImageReferrers {
+    type Input = super::ListImageReferrersRequest;
+    type Output = super::ListImageReferrersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_IMAGE_REFERRERS;
 }
 
 pub struct ListImages;
@@ -105,6 +218,14 @@ impl Operation for ListTagsForResource {
     type Input = super::ListTagsForResourceRequest;
     type Output = super::ListTagsForResourceResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_TAGS_FOR_RESOURCE;
+}
+
+pub struct PutAccountSetting;
+
+impl Operation for PutAccountSetting {
+    type Input = super::PutAccountSettingRequest;
+    type Output = super::PutAccountSettingResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ACCOUNT_SETTING;
 }
 
 pub struct PutImage;
@@ -129,6 +250,62 @@ impl Operation for PutImageTagMutability {
     type Input = super::PutImageTagMutabilityRequest;
     type Output = super::PutImageTagMutabilityResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_IMAGE_TAG_MUTABILITY;
+}
+
+pub struct PutLifecyclePolicy;
+
+impl Operation for PutLifecyclePolicy {
+    type Input = super::PutLifecyclePolicyRequest;
+    type Output = super::PutLifecyclePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_LIFECYCLE_POLICY;
+}
+
+pub struct PutRegistryPolicy;
+
+impl Operation for PutRegistryPolicy {
+    type Input = super::PutRegistryPolicyRequest;
+    type Output = super::PutRegistryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_REGISTRY_POLICY;
+}
+
+pub struct PutRegistryScanningConfiguration;
+
+impl Operation for PutRegistryScanningConfiguration {
+    type Input = super::PutRegistryScanningConfigurationRequest;
+    type Output = super::PutRegistryScanningConfigurationResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_REGISTRY_SCANNING_CONFIGURATION;
+}
+
+pub struct PutReplicationConfiguration;
+
+impl Operation for PutReplicationConfiguration {
+    type Input = super::PutReplicationConfigurationRequest;
+    type Output = super::PutReplicationConfigurationResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_REPLICATION_CONFIGURATION;
+}
+
+pub struct SetRepositoryPolicy;
+
+impl Operation for SetRepositoryPolicy {
+    type Input = super::SetRepositoryPolicyRequest;
+    type Output = super::SetRepositoryPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_REPOSITORY_POLICY;
+}
+
+pub struct StartImageScan;
+
+impl Operation for StartImageScan {
+    type Input = super::StartImageScanRequest;
+    type Output = super::StartImageScanResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::START_IMAGE_SCAN;
+}
+
+pub struct StartLifecyclePolicyPreview;
+
+impl Operation for StartLifecyclePolicyPreview {
+    type Input = super::StartLifecyclePolicyPreviewRequest;
+    type Output = super::StartLifecyclePolicyPreviewResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::START_LIFECYCLE_POLICY_PREVIEW;
 }
 
 pub struct TagResource;
@@ -234,6 +411,30 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
+        name: "BatchGetRepositoryScanningConfiguration",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_REQUEST,
+        output: &super::super::schema::BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
     pub(crate) static COMPLETE_LAYER_UPLOAD: OperationSchema = OperationSchema {
         name: "CompleteLayerUpload",
         service: &super::super::SERVICE,
@@ -302,6 +503,59 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static DELETE_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
+        name: "DeleteLifecyclePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_LIFECYCLE_POLICY_REQUEST,
+        output: &super::super::schema::DELETE_LIFECYCLE_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "LifecyclePolicyNotFoundException",
+                code: "LifecyclePolicyNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static DELETE_REGISTRY_POLICY: OperationSchema = OperationSchema {
+        name: "DeleteRegistryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_REGISTRY_POLICY_REQUEST,
+        output: &super::super::schema::DELETE_REGISTRY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RegistryPolicyNotFoundException",
+                code: "RegistryPolicyNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
     pub(crate) static DELETE_REPOSITORY: OperationSchema = OperationSchema {
         name: "DeleteRepository",
         service: &super::super::SERVICE,
@@ -331,6 +585,85 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static DELETE_REPOSITORY_POLICY: OperationSchema = OperationSchema {
+        name: "DeleteRepositoryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_REPOSITORY_POLICY_REQUEST,
+        output: &super::super::schema::DELETE_REPOSITORY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryPolicyNotFoundException",
+                code: "RepositoryPolicyNotFoundException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static DESCRIBE_IMAGE_REPLICATION_STATUS: OperationSchema = OperationSchema {
+        name: "DescribeImageReplicationStatus",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_IMAGE_REPLICATION_STATUS_REQUEST,
+        output: &super::super::schema::DESCRIBE_IMAGE_REPLICATION_STATUS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ImageNotFoundException", code: "ImageNotFoundException", status: 400 },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static DESCRIBE_IMAGE_SCAN_FINDINGS: OperationSchema = OperationSchema {
+        name: "DescribeImageScanFindings",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_IMAGE_SCAN_FINDINGS_REQUEST,
+        output: &super::super::schema::DESCRIBE_IMAGE_SCAN_FINDINGS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ImageNotFoundException", code: "ImageNotFoundException", status: 400 },
+            ErrorSchema { shape: "ScanNotFoundException", code: "ScanNotFoundException", status: 400 },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
     pub(crate) static DESCRIBE_IMAGES: OperationSchema = OperationSchema {
         name: "DescribeImages",
         service: &super::super::SERVICE,
@@ -355,6 +688,25 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static DESCRIBE_REGISTRY: OperationSchema = OperationSchema {
+        name: "DescribeRegistry",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_REGISTRY_REQUEST,
+        output: &super::super::schema::DESCRIBE_REGISTRY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
     pub(crate) static DESCRIBE_REPOSITORIES: OperationSchema = OperationSchema {
         name: "DescribeRepositories",
         service: &super::super::SERVICE,
@@ -373,6 +725,25 @@ pub(super) mod schemas {
             ErrorSchema {
                 shape: "RepositoryNotFoundException",
                 code: "RepositoryNotFoundException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static GET_ACCOUNT_SETTING: OperationSchema = OperationSchema {
+        name: "GetAccountSetting",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_ACCOUNT_SETTING_REQUEST,
+        output: &super::super::schema::GET_ACCOUNT_SETTING_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
                 status: 400,
             },
         ],
@@ -430,6 +801,135 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static GET_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
+        name: "GetLifecyclePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_LIFECYCLE_POLICY_REQUEST,
+        output: &super::super::schema::GET_LIFECYCLE_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "LifecyclePolicyNotFoundException",
+                code: "LifecyclePolicyNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_LIFECYCLE_POLICY_PREVIEW: OperationSchema = OperationSchema {
+        name: "GetLifecyclePolicyPreview",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_LIFECYCLE_POLICY_PREVIEW_REQUEST,
+        output: &super::super::schema::GET_LIFECYCLE_POLICY_PREVIEW_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "LifecyclePolicyPreviewNotFoundException",
+                code: "LifecyclePolicyPreviewNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_REGISTRY_POLICY: OperationSchema = OperationSchema {
+        name: "GetRegistryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_REGISTRY_POLICY_REQUEST,
+        output: &super::super::schema::GET_REGISTRY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RegistryPolicyNotFoundException",
+                code: "RegistryPolicyNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_REGISTRY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
+        name: "GetRegistryScanningConfiguration",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_REGISTRY_SCANNING_CONFIGURATION_REQUEST,
+        output: &super::super::schema::GET_REGISTRY_SCANNING_CONFIGURATION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_REPOSITORY_POLICY: OperationSchema = OperationSchema {
+        name: "GetRepositoryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_REPOSITORY_POLICY_REQUEST,
+        output: &super::super::schema::GET_REPOSITORY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryPolicyNotFoundException",
+                code: "RepositoryPolicyNotFoundException",
+                status: 400,
+            },
+        ],
+    };
+
     pub(crate) static INITIATE_LAYER_UPLOAD: OperationSchema = OperationSchema {
         name: "InitiateLayerUpload",
         service: &super::super::SERVICE,
@@ -451,6 +951,35 @@ pub(super) mod schemas {
                 status: 400,
             },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
+        ],
+    };
+
+    pub(crate) static LIST_IMAGE_REFERRERS: OperationSchema = OperationSchema {
+        name: "ListImageReferrers",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_IMAGE_REFERRERS_REQUEST,
+        output: &super::super::schema::LIST_IMAGE_REFERRERS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+            ErrorSchema {
+                shape: "UnableToListUpstreamImageReferrersException",
+                code: "UnableToListUpstreamImageReferrersException",
+                status: 400,
+            },
         ],
     };
 
@@ -497,6 +1026,26 @@ pub(super) mod schemas {
                 status: 400,
             },
             ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+        ],
+    };
+
+    pub(crate) static PUT_ACCOUNT_SETTING: OperationSchema = OperationSchema {
+        name: "PutAccountSetting",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_ACCOUNT_SETTING_REQUEST,
+        output: &super::super::schema::PUT_ACCOUNT_SETTING_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
         ],
     };
 
@@ -590,6 +1139,181 @@ pub(super) mod schemas {
                 code: "RepositoryNotFoundException",
                 status: 400,
             },
+        ],
+    };
+
+    pub(crate) static PUT_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
+        name: "PutLifecyclePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_LIFECYCLE_POLICY_REQUEST,
+        output: &super::super::schema::PUT_LIFECYCLE_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static PUT_REGISTRY_POLICY: OperationSchema = OperationSchema {
+        name: "PutRegistryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_REGISTRY_POLICY_REQUEST,
+        output: &super::super::schema::PUT_REGISTRY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static PUT_REGISTRY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
+        name: "PutRegistryScanningConfiguration",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_REGISTRY_SCANNING_CONFIGURATION_REQUEST,
+        output: &super::super::schema::PUT_REGISTRY_SCANNING_CONFIGURATION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+            ErrorSchema {
+                shape: "BlockedByOrganizationPolicyException",
+                code: "BlockedByOrganizationPolicyException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static PUT_REPLICATION_CONFIGURATION: OperationSchema = OperationSchema {
+        name: "PutReplicationConfiguration",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_REPLICATION_CONFIGURATION_REQUEST,
+        output: &super::super::schema::PUT_REPLICATION_CONFIGURATION_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+        ],
+    };
+
+    pub(crate) static SET_REPOSITORY_POLICY: OperationSchema = OperationSchema {
+        name: "SetRepositoryPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_REPOSITORY_POLICY_REQUEST,
+        output: &super::super::schema::SET_REPOSITORY_POLICY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static START_IMAGE_SCAN: OperationSchema = OperationSchema {
+        name: "StartImageScan",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::START_IMAGE_SCAN_REQUEST,
+        output: &super::super::schema::START_IMAGE_SCAN_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "UnsupportedImageTypeException",
+                code: "UnsupportedImageTypeException",
+                status: 400,
+            },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ImageNotFoundException", code: "ImageNotFoundException", status: 400 },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
+            ErrorSchema { shape: "ImageArchivedException", code: "ImageArchivedException", status: 400 },
+        ],
+    };
+
+    pub(crate) static START_LIFECYCLE_POLICY_PREVIEW: OperationSchema = OperationSchema {
+        name: "StartLifecyclePolicyPreview",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::START_LIFECYCLE_POLICY_PREVIEW_REQUEST,
+        output: &super::super::schema::START_LIFECYCLE_POLICY_PREVIEW_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "RepositoryNotFoundException",
+                code: "RepositoryNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "LifecyclePolicyNotFoundException",
+                code: "LifecyclePolicyNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "LifecyclePolicyPreviewInProgressException",
+                code: "LifecyclePolicyPreviewInProgressException",
+                status: 400,
+            },
+            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
     };
 

@@ -5,6 +5,30 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static ACCOUNT_SETTING_NAME: Shape =
+    Shape::String(&StringShape { min: 1, max: 64, pattern: None, values: &[] });
+
+static ANNOTATIONS: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static ARTIFACT_STATUS_FILTER: Shape =
+    Shape::String(&StringShape::one_of(&["ACTIVE", "ARCHIVED", "ACTIVATING", "ANY"]));
+
+static ARTIFACT_TYPE: Shape = Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static ARTIFACT_TYPE_LIST: Shape =
+    Shape::List { member: &ARTIFACT_TYPE, item: "member", flattened: false, min: 0, max: 5 };
+
+static ATTRIBUTE_LIST: Shape =
+    Shape::List { member: &Shape::Structure(&ATTRIBUTE), item: "member", flattened: false, min: 0, max: 50 };
+
 static AUTHORIZATION_DATA_LIST: Shape = Shape::list(&Shape::Structure(&AUTHORIZATION_DATA), "member");
 
 static BATCHED_OPERATION_LAYER_DIGEST: Shape =
@@ -18,7 +42,16 @@ static BATCHED_OPERATION_LAYER_DIGEST_LIST: Shape = Shape::List {
     max: 100,
 };
 
+static CVSS_SCORE_ADJUSTMENT_LIST: Shape = Shape::list(&Shape::Structure(&CVSS_SCORE_ADJUSTMENT), "member");
+
+static CVSS_SCORE_LIST: Shape = Shape::list(&Shape::Structure(&CVSS_SCORE), "member");
+
 static ENCRYPTION_TYPE: Shape = Shape::String(&StringShape::one_of(&["AES256", "KMS", "KMS_DSSE"]));
+
+static ENHANCED_IMAGE_SCAN_FINDING_LIST: Shape =
+    Shape::list(&Shape::Structure(&ENHANCED_IMAGE_SCAN_FINDING), "member");
+
+static FIFTY_MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 50 };
 
 static FINDING_SEVERITY_COUNTS: Shape = Shape::Map {
     key: &Shape::STRING,
@@ -50,6 +83,16 @@ static IMAGE_LIST: Shape = Shape::list(&Shape::Structure(&IMAGE), "member");
 static IMAGE_MANIFEST: Shape =
     Shape::String(&StringShape { min: 1, max: 4194304, pattern: None, values: &[] });
 
+static IMAGE_REFERRER_LIST: Shape = Shape::list(&Shape::Structure(&IMAGE_REFERRER), "member");
+
+static IMAGE_REPLICATION_STATUS_LIST: Shape =
+    Shape::list(&Shape::Structure(&IMAGE_REPLICATION_STATUS), "member");
+
+static IMAGE_SCAN_FINDING_LIST: Shape = Shape::list(&Shape::Structure(&IMAGE_SCAN_FINDING), "member");
+
+static IMAGE_STATUS_FILTER: Shape =
+    Shape::String(&StringShape::one_of(&["ACTIVE", "ARCHIVED", "ACTIVATING", "ANY"]));
+
 static IMAGE_TAG: Shape = Shape::String(&StringShape { min: 1, max: 300, pattern: None, values: &[] });
 
 static IMAGE_TAG_LIST: Shape = Shape::list(&IMAGE_TAG, "member");
@@ -80,6 +123,8 @@ static IMAGE_TAG_MUTABILITY_EXCLUSION_FILTERS: Shape = Shape::List {
     max: 5,
 };
 
+static IMAGE_TAGS_LIST: Shape = Shape::list(&IMAGE_TAG, "member");
+
 static KMS_KEY: Shape = Shape::String(&StringShape { min: 1, max: 2048, pattern: None, values: &[] });
 
 static PATTERN_OF_LAYER_DIGEST: Pattern = Pattern::new("[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+");
@@ -99,6 +144,14 @@ static LAYER_LIST: Shape = Shape::list(&Shape::Structure(&LAYER), "member");
 
 static LAYER_PART_BLOB: Shape = Shape::Blob { min: 0, max: 20971520 };
 
+static LIFECYCLE_POLICY_PREVIEW_RESULT_LIST: Shape =
+    Shape::list(&Shape::Structure(&LIFECYCLE_POLICY_PREVIEW_RESULT), "member");
+
+static LIFECYCLE_POLICY_TEXT: Shape =
+    Shape::String(&StringShape { min: 100, max: 30720, pattern: None, values: &[] });
+
+static LIFECYCLE_PREVIEW_MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 100 };
+
 static MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 1000 };
 
 static MEDIA_TYPE_LIST: Shape =
@@ -106,11 +159,65 @@ static MEDIA_TYPE_LIST: Shape =
 
 static PART_SIZE: Shape = Shape::Long { min: 0, max: i64::MAX };
 
+static REFERENCE_URLS_LIST: Shape = Shape::list(&Shape::STRING, "member");
+
+static PATTERN_OF_REGION: Pattern = Pattern::new("[0-9a-z-]{2,25}");
+static REGION: Shape =
+    Shape::String(&StringShape { min: 2, max: 25, pattern: Some(&PATTERN_OF_REGION), values: &[] });
+
 static PATTERN_OF_REGISTRY_ID: Pattern = Pattern::new("[0-9]{12}");
 static REGISTRY_ID: Shape = Shape::String(&StringShape {
     min: 0,
     max: usize::MAX,
     pattern: Some(&PATTERN_OF_REGISTRY_ID),
+    values: &[],
+});
+
+static REGISTRY_POLICY_TEXT: Shape =
+    Shape::String(&StringShape { min: 0, max: 10240, pattern: None, values: &[] });
+
+static REGISTRY_SCANNING_RULE_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&REGISTRY_SCANNING_RULE),
+    item: "member",
+    flattened: false,
+    min: 0,
+    max: 2,
+};
+
+static RELATED_VULNERABILITIES_LIST: Shape = Shape::list(&Shape::STRING, "member");
+
+static REPLICATION_DESTINATION_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&REPLICATION_DESTINATION),
+    item: "member",
+    flattened: false,
+    min: 0,
+    max: 100,
+};
+
+static REPLICATION_RULE_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&REPLICATION_RULE),
+    item: "member",
+    flattened: false,
+    min: 0,
+    max: 10,
+};
+
+static REPOSITORY_FILTER_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&REPOSITORY_FILTER),
+    item: "member",
+    flattened: false,
+    min: 1,
+    max: 100,
+};
+
+static REPOSITORY_FILTER_TYPE: Shape = Shape::String(&StringShape::one_of(&["PREFIX_MATCH"]));
+
+static PATTERN_OF_REPOSITORY_FILTER_VALUE: Pattern =
+    Pattern::new("^(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*$");
+static REPOSITORY_FILTER_VALUE: Shape = Shape::String(&StringShape {
+    min: 2,
+    max: 256,
+    pattern: Some(&PATTERN_OF_REPOSITORY_FILTER_VALUE),
     values: &[],
 });
 
@@ -124,11 +231,62 @@ static REPOSITORY_NAME: Shape =
 static REPOSITORY_NAME_LIST: Shape =
     Shape::List { member: &REPOSITORY_NAME, item: "member", flattened: false, min: 1, max: 100 };
 
+static REPOSITORY_POLICY_TEXT: Shape =
+    Shape::String(&StringShape { min: 0, max: 10240, pattern: None, values: &[] });
+
+static REPOSITORY_SCANNING_CONFIGURATION_FAILURE_LIST: Shape =
+    Shape::list(&Shape::Structure(&REPOSITORY_SCANNING_CONFIGURATION_FAILURE), "member");
+
+static REPOSITORY_SCANNING_CONFIGURATION_LIST: Shape =
+    Shape::list(&Shape::Structure(&REPOSITORY_SCANNING_CONFIGURATION), "member");
+
+static RESOURCE_LIST: Shape = Shape::list(&Shape::Structure(&RESOURCE), "member");
+
+static SCAN_FREQUENCY: Shape =
+    Shape::String(&StringShape::one_of(&["SCAN_ON_PUSH", "CONTINUOUS_SCAN", "MANUAL"]));
+
+static SCAN_TYPE: Shape = Shape::String(&StringShape::one_of(&["BASIC", "ENHANCED"]));
+
+static SCANNING_CONFIGURATION_REPOSITORY_NAME_LIST: Shape =
+    Shape::List { member: &REPOSITORY_NAME, item: "member", flattened: false, min: 1, max: 25 };
+
+static SCANNING_REPOSITORY_FILTER_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&SCANNING_REPOSITORY_FILTER),
+    item: "member",
+    flattened: false,
+    min: 0,
+    max: 100,
+};
+
+static SCANNING_REPOSITORY_FILTER_TYPE: Shape = Shape::String(&StringShape::one_of(&["WILDCARD"]));
+
+static PATTERN_OF_SCANNING_REPOSITORY_FILTER_VALUE: Pattern =
+    Pattern::new("^[a-z0-9*](?:[._\\-/a-z0-9*]?[a-z0-9*]+)*$");
+static SCANNING_REPOSITORY_FILTER_VALUE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: 255,
+    pattern: Some(&PATTERN_OF_SCANNING_REPOSITORY_FILTER_VALUE),
+    values: &[],
+});
+
 static TAG_KEY_LIST: Shape = Shape::list(&Shape::STRING, "member");
 
 static TAG_LIST: Shape = Shape::list(&Shape::Structure(&TAG), "member");
 
 static TAG_STATUS: Shape = Shape::String(&StringShape::one_of(&["TAGGED", "UNTAGGED", "ANY"]));
+
+static TAGS: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static TRANSITIONING_IMAGE_TOTAL_COUNTS: Shape =
+    Shape::list(&Shape::Structure(&TRANSITIONING_IMAGE_TOTAL_COUNT), "member");
 
 static PATTERN_OF_UPLOAD_ID: Pattern =
     Pattern::new("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}");
@@ -139,12 +297,35 @@ static UPLOAD_ID: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static VULNERABLE_PACKAGES_LIST: Shape = Shape::list(&Shape::Structure(&VULNERABLE_PACKAGE), "member");
+
+pub(crate) static ATTRIBUTE: StructureSchema = StructureSchema {
+    name: "Attribute",
+    members: &[MemberSchema::new("key", &Shape::STRING), MemberSchema::new("value", &Shape::STRING)],
+};
+
 pub(crate) static AUTHORIZATION_DATA: StructureSchema = StructureSchema {
     name: "AuthorizationData",
     members: &[
         MemberSchema::new("authorizationToken", &Shape::STRING),
         MemberSchema::new("expiresAt", &Shape::Timestamp),
         MemberSchema::new("proxyEndpoint", &Shape::STRING),
+    ],
+};
+
+pub(crate) static AWS_ECR_CONTAINER_IMAGE_DETAILS: StructureSchema = StructureSchema {
+    name: "AwsEcrContainerImageDetails",
+    members: &[
+        MemberSchema::new("architecture", &Shape::STRING),
+        MemberSchema::new("author", &Shape::STRING),
+        MemberSchema::new("imageHash", &Shape::STRING),
+        MemberSchema::new("imageTags", &IMAGE_TAGS_LIST),
+        MemberSchema::new("platform", &Shape::STRING),
+        MemberSchema::new("pushedAt", &Shape::Timestamp),
+        MemberSchema::new("lastInUseAt", &Shape::Timestamp),
+        MemberSchema::new("inUseCount", &Shape::LONG),
+        MemberSchema::new("registry", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
     ],
 };
 
@@ -194,6 +375,19 @@ pub(crate) static BATCH_GET_IMAGE_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("images", &IMAGE_LIST), MemberSchema::new("failures", &IMAGE_FAILURE_LIST)],
 };
 
+pub(crate) static BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_REQUEST: StructureSchema = StructureSchema {
+    name: "BatchGetRepositoryScanningConfigurationRequest",
+    members: &[MemberSchema::new("repositoryNames", &SCANNING_CONFIGURATION_REPOSITORY_NAME_LIST).required()],
+};
+
+pub(crate) static BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_RESPONSE: StructureSchema = StructureSchema {
+    name: "BatchGetRepositoryScanningConfigurationResponse",
+    members: &[
+        MemberSchema::new("scanningConfigurations", &REPOSITORY_SCANNING_CONFIGURATION_LIST),
+        MemberSchema::new("failures", &REPOSITORY_SCANNING_CONFIGURATION_FAILURE_LIST),
+    ],
+};
+
 pub(crate) static COMPLETE_LAYER_UPLOAD_REQUEST: StructureSchema = StructureSchema {
     name: "CompleteLayerUploadRequest",
     members: &[
@@ -232,6 +426,78 @@ pub(crate) static CREATE_REPOSITORY_RESPONSE: StructureSchema = StructureSchema 
     members: &[MemberSchema::new("repository", &Shape::Structure(&REPOSITORY))],
 };
 
+pub(crate) static CVSS_SCORE: StructureSchema = StructureSchema {
+    name: "CvssScore",
+    members: &[
+        MemberSchema::new("baseScore", &Shape::DOUBLE),
+        MemberSchema::new("scoringVector", &Shape::STRING),
+        MemberSchema::new("source", &Shape::STRING),
+        MemberSchema::new("version", &Shape::STRING),
+    ],
+};
+
+pub(crate) static CVSS_SCORE_ADJUSTMENT: StructureSchema = StructureSchema {
+    name: "CvssScoreAdjustment",
+    members: &[MemberSchema::new("metric", &Shape::STRING), MemberSchema::new("reason", &Shape::STRING)],
+};
+
+pub(crate) static CVSS_SCORE_DETAILS: StructureSchema = StructureSchema {
+    name: "CvssScoreDetails",
+    members: &[
+        MemberSchema::new("adjustments", &CVSS_SCORE_ADJUSTMENT_LIST),
+        MemberSchema::new("score", &Shape::DOUBLE),
+        MemberSchema::new("scoreSource", &Shape::STRING),
+        MemberSchema::new("scoringVector", &Shape::STRING),
+        MemberSchema::new("version", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DELETE_LIFECYCLE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteLifecyclePolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+    ],
+};
+
+pub(crate) static DELETE_LIFECYCLE_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteLifecyclePolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+        MemberSchema::new("lastEvaluatedAt", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static DELETE_REGISTRY_POLICY_REQUEST: StructureSchema =
+    StructureSchema { name: "DeleteRegistryPolicyRequest", members: &[] };
+
+pub(crate) static DELETE_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteRegistryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static DELETE_REPOSITORY_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteRepositoryPolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+    ],
+};
+
+pub(crate) static DELETE_REPOSITORY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteRepositoryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("policyText", &REPOSITORY_POLICY_TEXT),
+    ],
+};
+
 pub(crate) static DELETE_REPOSITORY_REQUEST: StructureSchema = StructureSchema {
     name: "DeleteRepositoryRequest",
     members: &[
@@ -246,9 +512,53 @@ pub(crate) static DELETE_REPOSITORY_RESPONSE: StructureSchema = StructureSchema 
     members: &[MemberSchema::new("repository", &Shape::Structure(&REPOSITORY))],
 };
 
+pub(crate) static DESCRIBE_IMAGE_REPLICATION_STATUS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeImageReplicationStatusRequest",
+    members: &[
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)).required(),
+        MemberSchema::new("registryId", &REGISTRY_ID),
+    ],
+};
+
+pub(crate) static DESCRIBE_IMAGE_REPLICATION_STATUS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeImageReplicationStatusResponse",
+    members: &[
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)),
+        MemberSchema::new("replicationStatuses", &IMAGE_REPLICATION_STATUS_LIST),
+    ],
+};
+
+pub(crate) static DESCRIBE_IMAGE_SCAN_FINDINGS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeImageScanFindingsRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)).required(),
+        MemberSchema::new("nextToken", &Shape::STRING),
+        MemberSchema::new("maxResults", &MAX_RESULTS),
+    ],
+};
+
+pub(crate) static DESCRIBE_IMAGE_SCAN_FINDINGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeImageScanFindingsResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)),
+        MemberSchema::new("imageScanStatus", &Shape::Structure(&IMAGE_SCAN_STATUS)),
+        MemberSchema::new("imageScanFindings", &Shape::Structure(&IMAGE_SCAN_FINDINGS)),
+        MemberSchema::new("nextToken", &Shape::STRING),
+    ],
+};
+
 pub(crate) static DESCRIBE_IMAGES_FILTER: StructureSchema = StructureSchema {
     name: "DescribeImagesFilter",
-    members: &[MemberSchema::new("tagStatus", &TAG_STATUS), MemberSchema::unsupported("imageStatus")],
+    members: &[
+        MemberSchema::new("tagStatus", &TAG_STATUS),
+        MemberSchema::new("imageStatus", &IMAGE_STATUS_FILTER),
+    ],
 };
 
 pub(crate) static DESCRIBE_IMAGES_REQUEST: StructureSchema = StructureSchema {
@@ -268,6 +578,17 @@ pub(crate) static DESCRIBE_IMAGES_RESPONSE: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("imageDetails", &IMAGE_DETAIL_LIST),
         MemberSchema::new("nextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_REGISTRY_REQUEST: StructureSchema =
+    StructureSchema { name: "DescribeRegistryRequest", members: &[] };
+
+pub(crate) static DESCRIBE_REGISTRY_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeRegistryResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("replicationConfiguration", &Shape::Structure(&REPLICATION_CONFIGURATION)),
     ],
 };
 
@@ -297,6 +618,42 @@ pub(crate) static ENCRYPTION_CONFIGURATION: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static ENHANCED_IMAGE_SCAN_FINDING: StructureSchema = StructureSchema {
+    name: "EnhancedImageScanFinding",
+    members: &[
+        MemberSchema::new("awsAccountId", &REGISTRY_ID),
+        MemberSchema::new("description", &Shape::STRING),
+        MemberSchema::new("findingArn", &Shape::STRING),
+        MemberSchema::new("firstObservedAt", &Shape::Timestamp),
+        MemberSchema::new("lastObservedAt", &Shape::Timestamp),
+        MemberSchema::new("packageVulnerabilityDetails", &Shape::Structure(&PACKAGE_VULNERABILITY_DETAILS)),
+        MemberSchema::new("remediation", &Shape::Structure(&REMEDIATION)),
+        MemberSchema::new("resources", &RESOURCE_LIST),
+        MemberSchema::new("score", &Shape::DOUBLE),
+        MemberSchema::new("scoreDetails", &Shape::Structure(&SCORE_DETAILS)),
+        MemberSchema::new("severity", &Shape::STRING),
+        MemberSchema::new("status", &Shape::STRING),
+        MemberSchema::new("title", &Shape::STRING),
+        MemberSchema::new("type", &Shape::STRING),
+        MemberSchema::new("updatedAt", &Shape::Timestamp),
+        MemberSchema::new("fixAvailable", &Shape::STRING),
+        MemberSchema::new("exploitAvailable", &Shape::STRING),
+    ],
+};
+
+pub(crate) static GET_ACCOUNT_SETTING_REQUEST: StructureSchema = StructureSchema {
+    name: "GetAccountSettingRequest",
+    members: &[MemberSchema::new("name", &ACCOUNT_SETTING_NAME).required()],
+};
+
+pub(crate) static GET_ACCOUNT_SETTING_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetAccountSettingResponse",
+    members: &[
+        MemberSchema::new("name", &ACCOUNT_SETTING_NAME),
+        MemberSchema::new("value", &ACCOUNT_SETTING_NAME),
+    ],
+};
+
 pub(crate) static GET_AUTHORIZATION_TOKEN_REQUEST: StructureSchema = StructureSchema {
     name: "GetAuthorizationTokenRequest",
     members: &[MemberSchema::new("registryIds", &GET_AUTHORIZATION_TOKEN_REGISTRY_ID_LIST).no_effect()],
@@ -321,6 +678,88 @@ pub(crate) static GET_DOWNLOAD_URL_FOR_LAYER_RESPONSE: StructureSchema = Structu
     members: &[
         MemberSchema::new("downloadUrl", &Shape::STRING),
         MemberSchema::new("layerDigest", &LAYER_DIGEST),
+    ],
+};
+
+pub(crate) static GET_LIFECYCLE_POLICY_PREVIEW_REQUEST: StructureSchema = StructureSchema {
+    name: "GetLifecyclePolicyPreviewRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("imageIds", &IMAGE_IDENTIFIER_LIST),
+        MemberSchema::new("nextToken", &Shape::STRING),
+        MemberSchema::new("maxResults", &LIFECYCLE_PREVIEW_MAX_RESULTS),
+        MemberSchema::new("filter", &Shape::Structure(&LIFECYCLE_POLICY_PREVIEW_FILTER)),
+    ],
+};
+
+pub(crate) static GET_LIFECYCLE_POLICY_PREVIEW_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetLifecyclePolicyPreviewResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+        MemberSchema::new("status", &Shape::STRING),
+        MemberSchema::new("nextToken", &Shape::STRING),
+        MemberSchema::new("previewResults", &LIFECYCLE_POLICY_PREVIEW_RESULT_LIST),
+        MemberSchema::new("summary", &Shape::Structure(&LIFECYCLE_POLICY_PREVIEW_SUMMARY)),
+    ],
+};
+
+pub(crate) static GET_LIFECYCLE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetLifecyclePolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+    ],
+};
+
+pub(crate) static GET_LIFECYCLE_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetLifecyclePolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+        MemberSchema::new("lastEvaluatedAt", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static GET_REGISTRY_POLICY_REQUEST: StructureSchema =
+    StructureSchema { name: "GetRegistryPolicyRequest", members: &[] };
+
+pub(crate) static GET_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetRegistryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static GET_REGISTRY_SCANNING_CONFIGURATION_REQUEST: StructureSchema =
+    StructureSchema { name: "GetRegistryScanningConfigurationRequest", members: &[] };
+
+pub(crate) static GET_REGISTRY_SCANNING_CONFIGURATION_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetRegistryScanningConfigurationResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("scanningConfiguration", &Shape::Structure(&REGISTRY_SCANNING_CONFIGURATION)),
+    ],
+};
+
+pub(crate) static GET_REPOSITORY_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetRepositoryPolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+    ],
+};
+
+pub(crate) static GET_REPOSITORY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetRepositoryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("policyText", &REPOSITORY_POLICY_TEXT),
     ],
 };
 
@@ -368,6 +807,50 @@ pub(crate) static IMAGE_FAILURE: StructureSchema = StructureSchema {
 pub(crate) static IMAGE_IDENTIFIER: StructureSchema = StructureSchema {
     name: "ImageIdentifier",
     members: &[MemberSchema::new("imageDigest", &Shape::STRING), MemberSchema::new("imageTag", &IMAGE_TAG)],
+};
+
+pub(crate) static IMAGE_REFERRER: StructureSchema = StructureSchema {
+    name: "ImageReferrer",
+    members: &[
+        MemberSchema::new("digest", &Shape::STRING),
+        MemberSchema::new("mediaType", &Shape::STRING),
+        MemberSchema::new("artifactType", &ARTIFACT_TYPE),
+        MemberSchema::new("size", &Shape::LONG),
+        MemberSchema::new("annotations", &ANNOTATIONS),
+        MemberSchema::new("artifactStatus", &Shape::STRING),
+    ],
+};
+
+pub(crate) static IMAGE_REPLICATION_STATUS: StructureSchema = StructureSchema {
+    name: "ImageReplicationStatus",
+    members: &[
+        MemberSchema::new("region", &REGION),
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("status", &Shape::STRING),
+        MemberSchema::new("failureCode", &Shape::STRING),
+    ],
+};
+
+pub(crate) static IMAGE_SCAN_FINDING: StructureSchema = StructureSchema {
+    name: "ImageScanFinding",
+    members: &[
+        MemberSchema::new("name", &Shape::STRING),
+        MemberSchema::new("description", &Shape::STRING),
+        MemberSchema::new("uri", &Shape::STRING),
+        MemberSchema::new("severity", &Shape::STRING),
+        MemberSchema::new("attributes", &ATTRIBUTE_LIST),
+    ],
+};
+
+pub(crate) static IMAGE_SCAN_FINDINGS: StructureSchema = StructureSchema {
+    name: "ImageScanFindings",
+    members: &[
+        MemberSchema::new("imageScanCompletedAt", &Shape::Timestamp),
+        MemberSchema::new("vulnerabilitySourceUpdatedAt", &Shape::Timestamp),
+        MemberSchema::new("findingSeverityCounts", &FINDING_SEVERITY_COUNTS),
+        MemberSchema::new("findings", &IMAGE_SCAN_FINDING_LIST),
+        MemberSchema::new("enhancedFindings", &ENHANCED_IMAGE_SCAN_FINDING_LIST),
+    ],
 };
 
 pub(crate) static IMAGE_SCAN_FINDINGS_SUMMARY: StructureSchema = StructureSchema {
@@ -429,9 +912,73 @@ pub(crate) static LAYER_FAILURE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static LIFECYCLE_POLICY_PREVIEW_FILTER: StructureSchema = StructureSchema {
+    name: "LifecyclePolicyPreviewFilter",
+    members: &[MemberSchema::new("tagStatus", &TAG_STATUS)],
+};
+
+pub(crate) static LIFECYCLE_POLICY_PREVIEW_RESULT: StructureSchema = StructureSchema {
+    name: "LifecyclePolicyPreviewResult",
+    members: &[
+        MemberSchema::new("imageTags", &IMAGE_TAG_LIST),
+        MemberSchema::new("imageDigest", &Shape::STRING),
+        MemberSchema::new("imagePushedAt", &Shape::Timestamp),
+        MemberSchema::new("action", &Shape::Structure(&LIFECYCLE_POLICY_RULE_ACTION)),
+        MemberSchema::new("appliedRulePriority", &Shape::INTEGER),
+        MemberSchema::new("storageClass", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIFECYCLE_POLICY_PREVIEW_SUMMARY: StructureSchema = StructureSchema {
+    name: "LifecyclePolicyPreviewSummary",
+    members: &[
+        MemberSchema::new("expiringImageTotalCount", &Shape::INTEGER),
+        MemberSchema::new("transitioningImageTotalCounts", &TRANSITIONING_IMAGE_TOTAL_COUNTS),
+    ],
+};
+
+pub(crate) static LIFECYCLE_POLICY_RULE_ACTION: StructureSchema = StructureSchema {
+    name: "LifecyclePolicyRuleAction",
+    members: &[
+        MemberSchema::new("type", &Shape::STRING),
+        MemberSchema::new("targetStorageClass", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_IMAGE_REFERRERS_FILTER: StructureSchema = StructureSchema {
+    name: "ListImageReferrersFilter",
+    members: &[
+        MemberSchema::new("artifactTypes", &ARTIFACT_TYPE_LIST),
+        MemberSchema::new("artifactStatus", &ARTIFACT_STATUS_FILTER),
+    ],
+};
+
+pub(crate) static LIST_IMAGE_REFERRERS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListImageReferrersRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("subjectId", &Shape::Structure(&SUBJECT_IDENTIFIER)).required(),
+        MemberSchema::new("filter", &Shape::Structure(&LIST_IMAGE_REFERRERS_FILTER)),
+        MemberSchema::new("nextToken", &Shape::STRING),
+        MemberSchema::new("maxResults", &FIFTY_MAX_RESULTS),
+    ],
+};
+
+pub(crate) static LIST_IMAGE_REFERRERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListImageReferrersResponse",
+    members: &[
+        MemberSchema::new("referrers", &IMAGE_REFERRER_LIST),
+        MemberSchema::new("nextToken", &Shape::STRING),
+    ],
+};
+
 pub(crate) static LIST_IMAGES_FILTER: StructureSchema = StructureSchema {
     name: "ListImagesFilter",
-    members: &[MemberSchema::new("tagStatus", &TAG_STATUS), MemberSchema::unsupported("imageStatus")],
+    members: &[
+        MemberSchema::new("tagStatus", &TAG_STATUS),
+        MemberSchema::new("imageStatus", &IMAGE_STATUS_FILTER),
+    ],
 };
 
 pub(crate) static LIST_IMAGES_REQUEST: StructureSchema = StructureSchema {
@@ -460,6 +1007,35 @@ pub(crate) static LIST_TAGS_FOR_RESOURCE_REQUEST: StructureSchema = StructureSch
 
 pub(crate) static LIST_TAGS_FOR_RESOURCE_RESPONSE: StructureSchema =
     StructureSchema { name: "ListTagsForResourceResponse", members: &[MemberSchema::new("tags", &TAG_LIST)] };
+
+pub(crate) static PACKAGE_VULNERABILITY_DETAILS: StructureSchema = StructureSchema {
+    name: "PackageVulnerabilityDetails",
+    members: &[
+        MemberSchema::new("cvss", &CVSS_SCORE_LIST),
+        MemberSchema::new("referenceUrls", &REFERENCE_URLS_LIST),
+        MemberSchema::new("relatedVulnerabilities", &RELATED_VULNERABILITIES_LIST),
+        MemberSchema::new("source", &Shape::STRING),
+        MemberSchema::new("sourceUrl", &Shape::STRING),
+        MemberSchema::new("vendorCreatedAt", &Shape::Timestamp),
+        MemberSchema::new("vendorSeverity", &Shape::STRING),
+        MemberSchema::new("vendorUpdatedAt", &Shape::Timestamp),
+        MemberSchema::new("vulnerabilityId", &Shape::STRING),
+        MemberSchema::new("vulnerablePackages", &VULNERABLE_PACKAGES_LIST),
+    ],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_REQUEST: StructureSchema = StructureSchema {
+    name: "PutAccountSettingRequest",
+    members: &[
+        MemberSchema::new("name", &ACCOUNT_SETTING_NAME).required(),
+        MemberSchema::new("value", &Shape::STRING).required(),
+    ],
+};
+
+pub(crate) static PUT_ACCOUNT_SETTING_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutAccountSettingResponse",
+    members: &[MemberSchema::new("name", &ACCOUNT_SETTING_NAME), MemberSchema::new("value", &Shape::STRING)],
+};
 
 pub(crate) static PUT_IMAGE_REQUEST: StructureSchema = StructureSchema {
     name: "PutImageRequest",
@@ -517,6 +1093,111 @@ pub(crate) static PUT_IMAGE_TAG_MUTABILITY_RESPONSE: StructureSchema = Structure
     ],
 };
 
+pub(crate) static PUT_LIFECYCLE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutLifecyclePolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT).required(),
+    ],
+};
+
+pub(crate) static PUT_LIFECYCLE_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutLifecyclePolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static PUT_REGISTRY_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutRegistryPolicyRequest",
+    members: &[MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT).required()],
+};
+
+pub(crate) static PUT_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutRegistryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static PUT_REGISTRY_SCANNING_CONFIGURATION_REQUEST: StructureSchema = StructureSchema {
+    name: "PutRegistryScanningConfigurationRequest",
+    members: &[
+        MemberSchema::new("scanType", &SCAN_TYPE),
+        MemberSchema::new("rules", &REGISTRY_SCANNING_RULE_LIST),
+    ],
+};
+
+pub(crate) static PUT_REGISTRY_SCANNING_CONFIGURATION_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutRegistryScanningConfigurationResponse",
+    members: &[MemberSchema::new(
+        "registryScanningConfiguration",
+        &Shape::Structure(&REGISTRY_SCANNING_CONFIGURATION),
+    )],
+};
+
+pub(crate) static PUT_REPLICATION_CONFIGURATION_REQUEST: StructureSchema = StructureSchema {
+    name: "PutReplicationConfigurationRequest",
+    members: &[MemberSchema::new("replicationConfiguration", &Shape::Structure(&REPLICATION_CONFIGURATION))
+        .required()],
+};
+
+pub(crate) static PUT_REPLICATION_CONFIGURATION_RESPONSE: StructureSchema = StructureSchema {
+    name: "PutReplicationConfigurationResponse",
+    members: &[MemberSchema::new("replicationConfiguration", &Shape::Structure(&REPLICATION_CONFIGURATION))],
+};
+
+pub(crate) static RECOMMENDATION: StructureSchema = StructureSchema {
+    name: "Recommendation",
+    members: &[MemberSchema::new("url", &Shape::STRING), MemberSchema::new("text", &Shape::STRING)],
+};
+
+pub(crate) static REGISTRY_SCANNING_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "RegistryScanningConfiguration",
+    members: &[
+        MemberSchema::new("scanType", &SCAN_TYPE),
+        MemberSchema::new("rules", &REGISTRY_SCANNING_RULE_LIST),
+    ],
+};
+
+pub(crate) static REGISTRY_SCANNING_RULE: StructureSchema = StructureSchema {
+    name: "RegistryScanningRule",
+    members: &[
+        MemberSchema::new("scanFrequency", &SCAN_FREQUENCY).required(),
+        MemberSchema::new("repositoryFilters", &SCANNING_REPOSITORY_FILTER_LIST).required(),
+    ],
+};
+
+pub(crate) static REMEDIATION: StructureSchema = StructureSchema {
+    name: "Remediation",
+    members: &[MemberSchema::new("recommendation", &Shape::Structure(&RECOMMENDATION))],
+};
+
+pub(crate) static REPLICATION_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "ReplicationConfiguration",
+    members: &[MemberSchema::new("rules", &REPLICATION_RULE_LIST).required()],
+};
+
+pub(crate) static REPLICATION_DESTINATION: StructureSchema = StructureSchema {
+    name: "ReplicationDestination",
+    members: &[
+        MemberSchema::new("region", &REGION).required(),
+        MemberSchema::new("registryId", &REGISTRY_ID).required(),
+    ],
+};
+
+pub(crate) static REPLICATION_RULE: StructureSchema = StructureSchema {
+    name: "ReplicationRule",
+    members: &[
+        MemberSchema::new("destinations", &REPLICATION_DESTINATION_LIST).required(),
+        MemberSchema::new("repositoryFilters", &REPOSITORY_FILTER_LIST),
+    ],
+};
+
 pub(crate) static REPOSITORY: StructureSchema = StructureSchema {
     name: "Repository",
     members: &[
@@ -530,6 +1211,127 @@ pub(crate) static REPOSITORY: StructureSchema = StructureSchema {
         MemberSchema::new("imageScanningConfiguration", &Shape::Structure(&IMAGE_SCANNING_CONFIGURATION)),
         MemberSchema::new("encryptionConfiguration", &Shape::Structure(&ENCRYPTION_CONFIGURATION)),
     ],
+};
+
+pub(crate) static REPOSITORY_FILTER: StructureSchema = StructureSchema {
+    name: "RepositoryFilter",
+    members: &[
+        MemberSchema::new("filter", &REPOSITORY_FILTER_VALUE).required(),
+        MemberSchema::new("filterType", &REPOSITORY_FILTER_TYPE).required(),
+    ],
+};
+
+pub(crate) static REPOSITORY_SCANNING_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "RepositoryScanningConfiguration",
+    members: &[
+        MemberSchema::new("repositoryArn", &Shape::STRING),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("scanOnPush", &Shape::Bool),
+        MemberSchema::new("scanFrequency", &SCAN_FREQUENCY),
+        MemberSchema::new("appliedScanFilters", &SCANNING_REPOSITORY_FILTER_LIST),
+    ],
+};
+
+pub(crate) static REPOSITORY_SCANNING_CONFIGURATION_FAILURE: StructureSchema = StructureSchema {
+    name: "RepositoryScanningConfigurationFailure",
+    members: &[
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("failureCode", &Shape::STRING),
+        MemberSchema::new("failureReason", &Shape::STRING),
+    ],
+};
+
+pub(crate) static RESOURCE: StructureSchema = StructureSchema {
+    name: "Resource",
+    members: &[
+        MemberSchema::new("details", &Shape::Structure(&RESOURCE_DETAILS)),
+        MemberSchema::new("id", &Shape::STRING),
+        MemberSchema::new("tags", &TAGS),
+        MemberSchema::new("type", &Shape::STRING),
+    ],
+};
+
+pub(crate) static RESOURCE_DETAILS: StructureSchema = StructureSchema {
+    name: "ResourceDetails",
+    members: &[MemberSchema::new(
+        "awsEcrContainerImage",
+        &Shape::Structure(&AWS_ECR_CONTAINER_IMAGE_DETAILS),
+    )],
+};
+
+pub(crate) static SCANNING_REPOSITORY_FILTER: StructureSchema = StructureSchema {
+    name: "ScanningRepositoryFilter",
+    members: &[
+        MemberSchema::new("filter", &SCANNING_REPOSITORY_FILTER_VALUE).required(),
+        MemberSchema::new("filterType", &SCANNING_REPOSITORY_FILTER_TYPE).required(),
+    ],
+};
+
+pub(crate) static SCORE_DETAILS: StructureSchema = StructureSchema {
+    name: "ScoreDetails",
+    members: &[MemberSchema::new("cvss", &Shape::Structure(&CVSS_SCORE_DETAILS))],
+};
+
+pub(crate) static SET_REPOSITORY_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "SetRepositoryPolicyRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("policyText", &REPOSITORY_POLICY_TEXT).required(),
+        MemberSchema::new("force", &Shape::Bool).no_effect(),
+    ],
+};
+
+pub(crate) static SET_REPOSITORY_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "SetRepositoryPolicyResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("policyText", &REPOSITORY_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static START_IMAGE_SCAN_REQUEST: StructureSchema = StructureSchema {
+    name: "StartImageScanRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)).required(),
+    ],
+};
+
+pub(crate) static START_IMAGE_SCAN_RESPONSE: StructureSchema = StructureSchema {
+    name: "StartImageScanResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("imageId", &Shape::Structure(&IMAGE_IDENTIFIER)),
+        MemberSchema::new("imageScanStatus", &Shape::Structure(&IMAGE_SCAN_STATUS)),
+    ],
+};
+
+pub(crate) static START_LIFECYCLE_POLICY_PREVIEW_REQUEST: StructureSchema = StructureSchema {
+    name: "StartLifecyclePolicyPreviewRequest",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME).required(),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+    ],
+};
+
+pub(crate) static START_LIFECYCLE_POLICY_PREVIEW_RESPONSE: StructureSchema = StructureSchema {
+    name: "StartLifecyclePolicyPreviewResponse",
+    members: &[
+        MemberSchema::new("registryId", &REGISTRY_ID),
+        MemberSchema::new("repositoryName", &REPOSITORY_NAME),
+        MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
+        MemberSchema::new("status", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SUBJECT_IDENTIFIER: StructureSchema = StructureSchema {
+    name: "SubjectIdentifier",
+    members: &[MemberSchema::new("imageDigest", &Shape::STRING).required()],
 };
 
 pub(crate) static TAG: StructureSchema = StructureSchema {
@@ -550,6 +1352,14 @@ pub(crate) static TAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
 
 pub(crate) static TAG_RESOURCE_RESPONSE: StructureSchema =
     StructureSchema { name: "TagResourceResponse", members: &[] };
+
+pub(crate) static TRANSITIONING_IMAGE_TOTAL_COUNT: StructureSchema = StructureSchema {
+    name: "TransitioningImageTotalCount",
+    members: &[
+        MemberSchema::new("targetStorageClass", &Shape::STRING),
+        MemberSchema::new("imageTotalCount", &Shape::INTEGER),
+    ],
+};
 
 pub(crate) static UNTAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
     name: "UntagResourceRequest",
@@ -581,5 +1391,20 @@ pub(crate) static UPLOAD_LAYER_PART_RESPONSE: StructureSchema = StructureSchema 
         MemberSchema::new("repositoryName", &REPOSITORY_NAME),
         MemberSchema::new("uploadId", &UPLOAD_ID),
         MemberSchema::new("lastByteReceived", &PART_SIZE),
+    ],
+};
+
+pub(crate) static VULNERABLE_PACKAGE: StructureSchema = StructureSchema {
+    name: "VulnerablePackage",
+    members: &[
+        MemberSchema::new("arch", &Shape::STRING),
+        MemberSchema::new("epoch", &Shape::INTEGER),
+        MemberSchema::new("filePath", &Shape::STRING),
+        MemberSchema::new("name", &Shape::STRING),
+        MemberSchema::new("packageManager", &Shape::STRING),
+        MemberSchema::new("release", &Shape::STRING),
+        MemberSchema::new("sourceLayerHash", &Shape::STRING),
+        MemberSchema::new("version", &Shape::STRING),
+        MemberSchema::new("fixedInVersion", &Shape::STRING),
     ],
 };

@@ -11,10 +11,26 @@ use pileus_model::Blob;
 use super::schema;
 
 pileus_model::structure! {
+    Attribute = schema::ATTRIBUTE {
+        key: Option<String> = "key",
+        value: Option<String> = "value",
+    }
     AuthorizationData = schema::AUTHORIZATION_DATA {
         authorization_token: Option<String> = "authorizationToken",
         expires_at: Option<Timestamp> = "expiresAt",
         proxy_endpoint: Option<String> = "proxyEndpoint",
+    }
+    AwsEcrContainerImageDetails = schema::AWS_ECR_CONTAINER_IMAGE_DETAILS {
+        architecture: Option<String> = "architecture",
+        author: Option<String> = "author",
+        image_hash: Option<String> = "imageHash",
+        image_tags: Option<Vec<String>> = "imageTags",
+        platform: Option<String> = "platform",
+        pushed_at: Option<Timestamp> = "pushedAt",
+        last_in_use_at: Option<Timestamp> = "lastInUseAt",
+        in_use_count: Option<i64> = "inUseCount",
+        registry: Option<String> = "registry",
+        repository_name: Option<String> = "repositoryName",
     }
     BatchCheckLayerAvailabilityRequest = schema::BATCH_CHECK_LAYER_AVAILABILITY_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -44,6 +60,13 @@ pileus_model::structure! {
         images: Option<Vec<Image>> = "images",
         failures: Option<Vec<ImageFailure>> = "failures",
     }
+    BatchGetRepositoryScanningConfigurationRequest = schema::BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_REQUEST {
+        repository_names: Vec<String> = "repositoryNames",
+    }
+    BatchGetRepositoryScanningConfigurationResponse = schema::BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION_RESPONSE {
+        scanning_configurations: Option<Vec<RepositoryScanningConfiguration>> = "scanningConfigurations",
+        failures: Option<Vec<RepositoryScanningConfigurationFailure>> = "failures",
+    }
     CompleteLayerUploadRequest = schema::COMPLETE_LAYER_UPLOAD_REQUEST {
         registry_id: Option<String> = "registryId",
         repository_name: String = "repositoryName",
@@ -68,6 +91,47 @@ pileus_model::structure! {
     CreateRepositoryResponse = schema::CREATE_REPOSITORY_RESPONSE {
         repository: Option<Repository> = "repository",
     }
+    CvssScore = schema::CVSS_SCORE {
+        base_score: Option<f64> = "baseScore",
+        scoring_vector: Option<String> = "scoringVector",
+        source: Option<String> = "source",
+        version: Option<String> = "version",
+    }
+    CvssScoreAdjustment = schema::CVSS_SCORE_ADJUSTMENT {
+        metric: Option<String> = "metric",
+        reason: Option<String> = "reason",
+    }
+    CvssScoreDetails = schema::CVSS_SCORE_DETAILS {
+        adjustments: Option<Vec<CvssScoreAdjustment>> = "adjustments",
+        score: Option<f64> = "score",
+        score_source: Option<String> = "scoreSource",
+        scoring_vector: Option<String> = "scoringVector",
+        version: Option<String> = "version",
+    }
+    DeleteLifecyclePolicyRequest = schema::DELETE_LIFECYCLE_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+    }
+    DeleteLifecyclePolicyResponse = schema::DELETE_LIFECYCLE_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+        last_evaluated_at: Option<Timestamp> = "lastEvaluatedAt",
+    }
+    DeleteRegistryPolicyRequest = schema::DELETE_REGISTRY_POLICY_REQUEST {}
+    DeleteRegistryPolicyResponse = schema::DELETE_REGISTRY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        policy_text: Option<String> = "policyText",
+    }
+    DeleteRepositoryPolicyRequest = schema::DELETE_REPOSITORY_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+    }
+    DeleteRepositoryPolicyResponse = schema::DELETE_REPOSITORY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        policy_text: Option<String> = "policyText",
+    }
     DeleteRepositoryRequest = schema::DELETE_REPOSITORY_REQUEST {
         registry_id: Option<String> = "registryId",
         repository_name: String = "repositoryName",
@@ -76,8 +140,34 @@ pileus_model::structure! {
     DeleteRepositoryResponse = schema::DELETE_REPOSITORY_RESPONSE {
         repository: Option<Repository> = "repository",
     }
+    DescribeImageReplicationStatusRequest = schema::DESCRIBE_IMAGE_REPLICATION_STATUS_REQUEST {
+        repository_name: String = "repositoryName",
+        image_id: ImageIdentifier = "imageId",
+        registry_id: Option<String> = "registryId",
+    }
+    DescribeImageReplicationStatusResponse = schema::DESCRIBE_IMAGE_REPLICATION_STATUS_RESPONSE {
+        repository_name: Option<String> = "repositoryName",
+        image_id: Option<ImageIdentifier> = "imageId",
+        replication_statuses: Option<Vec<ImageReplicationStatus>> = "replicationStatuses",
+    }
+    DescribeImageScanFindingsRequest = schema::DESCRIBE_IMAGE_SCAN_FINDINGS_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        image_id: ImageIdentifier = "imageId",
+        next_token: Option<String> = "nextToken",
+        max_results: Option<i64> = "maxResults",
+    }
+    DescribeImageScanFindingsResponse = schema::DESCRIBE_IMAGE_SCAN_FINDINGS_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        image_id: Option<ImageIdentifier> = "imageId",
+        image_scan_status: Option<ImageScanStatus> = "imageScanStatus",
+        image_scan_findings: Option<ImageScanFindings> = "imageScanFindings",
+        next_token: Option<String> = "nextToken",
+    }
     DescribeImagesFilter = schema::DESCRIBE_IMAGES_FILTER {
         tag_status: Option<String> = "tagStatus",
+        image_status: Option<String> = "imageStatus",
     }
     DescribeImagesRequest = schema::DESCRIBE_IMAGES_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -90,6 +180,11 @@ pileus_model::structure! {
     DescribeImagesResponse = schema::DESCRIBE_IMAGES_RESPONSE {
         image_details: Option<Vec<ImageDetail>> = "imageDetails",
         next_token: Option<String> = "nextToken",
+    }
+    DescribeRegistryRequest = schema::DESCRIBE_REGISTRY_REQUEST {}
+    DescribeRegistryResponse = schema::DESCRIBE_REGISTRY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        replication_configuration: Option<ReplicationConfiguration> = "replicationConfiguration",
     }
     DescribeRepositoriesRequest = schema::DESCRIBE_REPOSITORIES_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -105,6 +200,32 @@ pileus_model::structure! {
         encryption_type: String = "encryptionType",
         kms_key: Option<String> = "kmsKey",
     }
+    EnhancedImageScanFinding = schema::ENHANCED_IMAGE_SCAN_FINDING {
+        aws_account_id: Option<String> = "awsAccountId",
+        description: Option<String> = "description",
+        finding_arn: Option<String> = "findingArn",
+        first_observed_at: Option<Timestamp> = "firstObservedAt",
+        last_observed_at: Option<Timestamp> = "lastObservedAt",
+        package_vulnerability_details: Option<PackageVulnerabilityDetails> = "packageVulnerabilityDetails",
+        remediation: Option<Remediation> = "remediation",
+        resources: Option<Vec<Resource>> = "resources",
+        score: Option<f64> = "score",
+        score_details: Option<ScoreDetails> = "scoreDetails",
+        severity: Option<String> = "severity",
+        status: Option<String> = "status",
+        title: Option<String> = "title",
+        r#type: Option<String> = "type",
+        updated_at: Option<Timestamp> = "updatedAt",
+        fix_available: Option<String> = "fixAvailable",
+        exploit_available: Option<String> = "exploitAvailable",
+    }
+    GetAccountSettingRequest = schema::GET_ACCOUNT_SETTING_REQUEST {
+        name: String = "name",
+    }
+    GetAccountSettingResponse = schema::GET_ACCOUNT_SETTING_RESPONSE {
+        name: Option<String> = "name",
+        value: Option<String> = "value",
+    }
     GetAuthorizationTokenRequest = schema::GET_AUTHORIZATION_TOKEN_REQUEST {
         registry_ids: Option<Vec<String>> = "registryIds",
     }
@@ -119,6 +240,52 @@ pileus_model::structure! {
     GetDownloadUrlForLayerResponse = schema::GET_DOWNLOAD_URL_FOR_LAYER_RESPONSE {
         download_url: Option<String> = "downloadUrl",
         layer_digest: Option<String> = "layerDigest",
+    }
+    GetLifecyclePolicyPreviewRequest = schema::GET_LIFECYCLE_POLICY_PREVIEW_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        image_ids: Option<Vec<ImageIdentifier>> = "imageIds",
+        next_token: Option<String> = "nextToken",
+        max_results: Option<i64> = "maxResults",
+        filter: Option<LifecyclePolicyPreviewFilter> = "filter",
+    }
+    GetLifecyclePolicyPreviewResponse = schema::GET_LIFECYCLE_POLICY_PREVIEW_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+        status: Option<String> = "status",
+        next_token: Option<String> = "nextToken",
+        preview_results: Option<Vec<LifecyclePolicyPreviewResult>> = "previewResults",
+        summary: Option<LifecyclePolicyPreviewSummary> = "summary",
+    }
+    GetLifecyclePolicyRequest = schema::GET_LIFECYCLE_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+    }
+    GetLifecyclePolicyResponse = schema::GET_LIFECYCLE_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+        last_evaluated_at: Option<Timestamp> = "lastEvaluatedAt",
+    }
+    GetRegistryPolicyRequest = schema::GET_REGISTRY_POLICY_REQUEST {}
+    GetRegistryPolicyResponse = schema::GET_REGISTRY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        policy_text: Option<String> = "policyText",
+    }
+    GetRegistryScanningConfigurationRequest = schema::GET_REGISTRY_SCANNING_CONFIGURATION_REQUEST {}
+    GetRegistryScanningConfigurationResponse = schema::GET_REGISTRY_SCANNING_CONFIGURATION_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        scanning_configuration: Option<RegistryScanningConfiguration> = "scanningConfiguration",
+    }
+    GetRepositoryPolicyRequest = schema::GET_REPOSITORY_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+    }
+    GetRepositoryPolicyResponse = schema::GET_REPOSITORY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        policy_text: Option<String> = "policyText",
     }
     Image = schema::IMAGE {
         registry_id: Option<String> = "registryId",
@@ -152,6 +319,34 @@ pileus_model::structure! {
     ImageIdentifier = schema::IMAGE_IDENTIFIER {
         image_digest: Option<String> = "imageDigest",
         image_tag: Option<String> = "imageTag",
+    }
+    ImageReferrer = schema::IMAGE_REFERRER {
+        digest: Option<String> = "digest",
+        media_type: Option<String> = "mediaType",
+        artifact_type: Option<String> = "artifactType",
+        size: Option<i64> = "size",
+        annotations: Option<BTreeMap<String, String>> = "annotations",
+        artifact_status: Option<String> = "artifactStatus",
+    }
+    ImageReplicationStatus = schema::IMAGE_REPLICATION_STATUS {
+        region: Option<String> = "region",
+        registry_id: Option<String> = "registryId",
+        status: Option<String> = "status",
+        failure_code: Option<String> = "failureCode",
+    }
+    ImageScanFinding = schema::IMAGE_SCAN_FINDING {
+        name: Option<String> = "name",
+        description: Option<String> = "description",
+        uri: Option<String> = "uri",
+        severity: Option<String> = "severity",
+        attributes: Option<Vec<Attribute>> = "attributes",
+    }
+    ImageScanFindings = schema::IMAGE_SCAN_FINDINGS {
+        image_scan_completed_at: Option<Timestamp> = "imageScanCompletedAt",
+        vulnerability_source_updated_at: Option<Timestamp> = "vulnerabilitySourceUpdatedAt",
+        finding_severity_counts: Option<BTreeMap<String, i64>> = "findingSeverityCounts",
+        findings: Option<Vec<ImageScanFinding>> = "findings",
+        enhanced_findings: Option<Vec<EnhancedImageScanFinding>> = "enhancedFindings",
     }
     ImageScanFindingsSummary = schema::IMAGE_SCAN_FINDINGS_SUMMARY {
         image_scan_completed_at: Option<Timestamp> = "imageScanCompletedAt",
@@ -188,8 +383,44 @@ pileus_model::structure! {
         failure_code: Option<String> = "failureCode",
         failure_reason: Option<String> = "failureReason",
     }
+    LifecyclePolicyPreviewFilter = schema::LIFECYCLE_POLICY_PREVIEW_FILTER {
+        tag_status: Option<String> = "tagStatus",
+    }
+    LifecyclePolicyPreviewResult = schema::LIFECYCLE_POLICY_PREVIEW_RESULT {
+        image_tags: Option<Vec<String>> = "imageTags",
+        image_digest: Option<String> = "imageDigest",
+        image_pushed_at: Option<Timestamp> = "imagePushedAt",
+        action: Option<LifecyclePolicyRuleAction> = "action",
+        applied_rule_priority: Option<i64> = "appliedRulePriority",
+        storage_class: Option<String> = "storageClass",
+    }
+    LifecyclePolicyPreviewSummary = schema::LIFECYCLE_POLICY_PREVIEW_SUMMARY {
+        expiring_image_total_count: Option<i64> = "expiringImageTotalCount",
+        transitioning_image_total_counts: Option<Vec<TransitioningImageTotalCount>> = "transitioningImageTotalCounts",
+    }
+    LifecyclePolicyRuleAction = schema::LIFECYCLE_POLICY_RULE_ACTION {
+        r#type: Option<String> = "type",
+        target_storage_class: Option<String> = "targetStorageClass",
+    }
+    ListImageReferrersFilter = schema::LIST_IMAGE_REFERRERS_FILTER {
+        artifact_types: Option<Vec<String>> = "artifactTypes",
+        artifact_status: Option<String> = "artifactStatus",
+    }
+    ListImageReferrersRequest = schema::LIST_IMAGE_REFERRERS_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        subject_id: SubjectIdentifier = "subjectId",
+        filter: Option<ListImageReferrersFilter> = "filter",
+        next_token: Option<String> = "nextToken",
+        max_results: Option<i64> = "maxResults",
+    }
+    ListImageReferrersResponse = schema::LIST_IMAGE_REFERRERS_RESPONSE {
+        referrers: Option<Vec<ImageReferrer>> = "referrers",
+        next_token: Option<String> = "nextToken",
+    }
     ListImagesFilter = schema::LIST_IMAGES_FILTER {
         tag_status: Option<String> = "tagStatus",
+        image_status: Option<String> = "imageStatus",
     }
     ListImagesRequest = schema::LIST_IMAGES_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -207,6 +438,26 @@ pileus_model::structure! {
     }
     ListTagsForResourceResponse = schema::LIST_TAGS_FOR_RESOURCE_RESPONSE {
         tags: Option<Vec<Tag>> = "tags",
+    }
+    PackageVulnerabilityDetails = schema::PACKAGE_VULNERABILITY_DETAILS {
+        cvss: Option<Vec<CvssScore>> = "cvss",
+        reference_urls: Option<Vec<String>> = "referenceUrls",
+        related_vulnerabilities: Option<Vec<String>> = "relatedVulnerabilities",
+        source: Option<String> = "source",
+        source_url: Option<String> = "sourceUrl",
+        vendor_created_at: Option<Timestamp> = "vendorCreatedAt",
+        vendor_severity: Option<String> = "vendorSeverity",
+        vendor_updated_at: Option<Timestamp> = "vendorUpdatedAt",
+        vulnerability_id: Option<String> = "vulnerabilityId",
+        vulnerable_packages: Option<Vec<VulnerablePackage>> = "vulnerablePackages",
+    }
+    PutAccountSettingRequest = schema::PUT_ACCOUNT_SETTING_REQUEST {
+        name: String = "name",
+        value: String = "value",
+    }
+    PutAccountSettingResponse = schema::PUT_ACCOUNT_SETTING_RESPONSE {
+        name: Option<String> = "name",
+        value: Option<String> = "value",
     }
     PutImageRequest = schema::PUT_IMAGE_REQUEST {
         registry_id: Option<String> = "registryId",
@@ -241,6 +492,62 @@ pileus_model::structure! {
         image_tag_mutability: Option<String> = "imageTagMutability",
         image_tag_mutability_exclusion_filters: Option<Vec<ImageTagMutabilityExclusionFilter>> = "imageTagMutabilityExclusionFilters",
     }
+    PutLifecyclePolicyRequest = schema::PUT_LIFECYCLE_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        lifecycle_policy_text: String = "lifecyclePolicyText",
+    }
+    PutLifecyclePolicyResponse = schema::PUT_LIFECYCLE_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+    }
+    PutRegistryPolicyRequest = schema::PUT_REGISTRY_POLICY_REQUEST {
+        policy_text: String = "policyText",
+    }
+    PutRegistryPolicyResponse = schema::PUT_REGISTRY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        policy_text: Option<String> = "policyText",
+    }
+    PutRegistryScanningConfigurationRequest = schema::PUT_REGISTRY_SCANNING_CONFIGURATION_REQUEST {
+        scan_type: Option<String> = "scanType",
+        rules: Option<Vec<RegistryScanningRule>> = "rules",
+    }
+    PutRegistryScanningConfigurationResponse = schema::PUT_REGISTRY_SCANNING_CONFIGURATION_RESPONSE {
+        registry_scanning_configuration: Option<RegistryScanningConfiguration> = "registryScanningConfiguration",
+    }
+    PutReplicationConfigurationRequest = schema::PUT_REPLICATION_CONFIGURATION_REQUEST {
+        replication_configuration: ReplicationConfiguration = "replicationConfiguration",
+    }
+    PutReplicationConfigurationResponse = schema::PUT_REPLICATION_CONFIGURATION_RESPONSE {
+        replication_configuration: Option<ReplicationConfiguration> = "replicationConfiguration",
+    }
+    Recommendation = schema::RECOMMENDATION {
+        url: Option<String> = "url",
+        text: Option<String> = "text",
+    }
+    RegistryScanningConfiguration = schema::REGISTRY_SCANNING_CONFIGURATION {
+        scan_type: Option<String> = "scanType",
+        rules: Option<Vec<RegistryScanningRule>> = "rules",
+    }
+    RegistryScanningRule = schema::REGISTRY_SCANNING_RULE {
+        scan_frequency: String = "scanFrequency",
+        repository_filters: Vec<ScanningRepositoryFilter> = "repositoryFilters",
+    }
+    Remediation = schema::REMEDIATION {
+        recommendation: Option<Recommendation> = "recommendation",
+    }
+    ReplicationConfiguration = schema::REPLICATION_CONFIGURATION {
+        rules: Vec<ReplicationRule> = "rules",
+    }
+    ReplicationDestination = schema::REPLICATION_DESTINATION {
+        region: String = "region",
+        registry_id: String = "registryId",
+    }
+    ReplicationRule = schema::REPLICATION_RULE {
+        destinations: Vec<ReplicationDestination> = "destinations",
+        repository_filters: Option<Vec<RepositoryFilter>> = "repositoryFilters",
+    }
     Repository = schema::REPOSITORY {
         repository_arn: Option<String> = "repositoryArn",
         registry_id: Option<String> = "registryId",
@@ -252,6 +559,74 @@ pileus_model::structure! {
         image_scanning_configuration: Option<ImageScanningConfiguration> = "imageScanningConfiguration",
         encryption_configuration: Option<EncryptionConfiguration> = "encryptionConfiguration",
     }
+    RepositoryFilter = schema::REPOSITORY_FILTER {
+        filter: String = "filter",
+        filter_type: String = "filterType",
+    }
+    RepositoryScanningConfiguration = schema::REPOSITORY_SCANNING_CONFIGURATION {
+        repository_arn: Option<String> = "repositoryArn",
+        repository_name: Option<String> = "repositoryName",
+        scan_on_push: Option<bool> = "scanOnPush",
+        scan_frequency: Option<String> = "scanFrequency",
+        applied_scan_filters: Option<Vec<ScanningRepositoryFilter>> = "appliedScanFilters",
+    }
+    RepositoryScanningConfigurationFailure = schema::REPOSITORY_SCANNING_CONFIGURATION_FAILURE {
+        repository_name: Option<String> = "repositoryName",
+        failure_code: Option<String> = "failureCode",
+        failure_reason: Option<String> = "failureReason",
+    }
+    Resource = schema::RESOURCE {
+        details: Option<ResourceDetails> = "details",
+        id: Option<String> = "id",
+        tags: Option<BTreeMap<String, String>> = "tags",
+        r#type: Option<String> = "type",
+    }
+    ResourceDetails = schema::RESOURCE_DETAILS {
+        aws_ecr_container_image: Option<AwsEcrContainerImageDetails> = "awsEcrContainerImage",
+    }
+    ScanningRepositoryFilter = schema::SCANNING_REPOSITORY_FILTER {
+        filter: String = "filter",
+        filter_type: String = "filterType",
+    }
+    ScoreDetails = schema::SCORE_DETAILS {
+        cvss: Option<CvssScoreDetails> = "cvss",
+    }
+    SetRepositoryPolicyRequest = schema::SET_REPOSITORY_POLICY_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        policy_text: String = "policyText",
+        force: Option<bool> = "force",
+    }
+    SetRepositoryPolicyResponse = schema::SET_REPOSITORY_POLICY_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        policy_text: Option<String> = "policyText",
+    }
+    StartImageScanRequest = schema::START_IMAGE_SCAN_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        image_id: ImageIdentifier = "imageId",
+    }
+    StartImageScanResponse = schema::START_IMAGE_SCAN_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        image_id: Option<ImageIdentifier> = "imageId",
+        image_scan_status: Option<ImageScanStatus> = "imageScanStatus",
+    }
+    StartLifecyclePolicyPreviewRequest = schema::START_LIFECYCLE_POLICY_PREVIEW_REQUEST {
+        registry_id: Option<String> = "registryId",
+        repository_name: String = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+    }
+    StartLifecyclePolicyPreviewResponse = schema::START_LIFECYCLE_POLICY_PREVIEW_RESPONSE {
+        registry_id: Option<String> = "registryId",
+        repository_name: Option<String> = "repositoryName",
+        lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
+        status: Option<String> = "status",
+    }
+    SubjectIdentifier = schema::SUBJECT_IDENTIFIER {
+        image_digest: String = "imageDigest",
+    }
     Tag = schema::TAG {
         key: String = "Key",
         value: String = "Value",
@@ -261,6 +636,10 @@ pileus_model::structure! {
         tags: Vec<Tag> = "tags",
     }
     TagResourceResponse = schema::TAG_RESOURCE_RESPONSE {}
+    TransitioningImageTotalCount = schema::TRANSITIONING_IMAGE_TOTAL_COUNT {
+        target_storage_class: Option<String> = "targetStorageClass",
+        image_total_count: Option<i64> = "imageTotalCount",
+    }
     UntagResourceRequest = schema::UNTAG_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",
         tag_keys: Vec<String> = "tagKeys",
@@ -279,5 +658,16 @@ pileus_model::structure! {
         repository_name: Option<String> = "repositoryName",
         upload_id: Option<String> = "uploadId",
         last_byte_received: Option<i64> = "lastByteReceived",
+    }
+    VulnerablePackage = schema::VULNERABLE_PACKAGE {
+        arch: Option<String> = "arch",
+        epoch: Option<i64> = "epoch",
+        file_path: Option<String> = "filePath",
+        name: Option<String> = "name",
+        package_manager: Option<String> = "packageManager",
+        release: Option<String> = "release",
+        source_layer_hash: Option<String> = "sourceLayerHash",
+        version: Option<String> = "version",
+        fixed_in_version: Option<String> = "fixedInVersion",
     }
 }
