@@ -9,6 +9,7 @@
 
 pub mod address;
 mod cidr;
+pub mod endpoints;
 mod fabric;
 pub mod interface;
 pub mod internet_gateway;
