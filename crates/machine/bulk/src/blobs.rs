@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use pileus_contract::{BlobStore, MachineError};
 use sha2::{Digest as _, Sha256};
@@ -15,12 +17,18 @@ pub(crate) struct Blobs {
     uploads: PathBuf,
     /// Names temporary files.
     counter: AtomicU64,
+    /// Held while a blob appears or goes for its age, so that none goes that has just been stored again.
+    names: Mutex<()>,
 }
 
 impl Blobs {
     pub(crate) fn open(dir: &Path) -> Result<Self, MachineError> {
-        let blobs =
-            Self { finished: dir.join("sha256"), uploads: dir.join("uploads"), counter: AtomicU64::new(0) };
+        let blobs = Self {
+            finished: dir.join("sha256"),
+            uploads: dir.join("uploads"),
+            counter: AtomicU64::new(0),
+            names: Mutex::new(()),
+        };
         for dir in [&blobs.finished, &blobs.uploads] {
             fs::create_dir_all(dir).map_err(failed("create", dir))?;
         }
@@ -38,18 +46,23 @@ impl Blobs {
         Ok(self.uploads.join(id))
     }
 
-    /// Makes a blob of a finished file if its content has the digest; the file is gone afterwards in either case.
-    fn adopt(&self, file: &Path, found: &str, digest: &str) -> Result<(), MachineError> {
+    /// Makes a blob of a finished file if its content has the digest; otherwise the file stays.
+    fn adopt(&self, file: &Path, digest: &str) -> Result<(), MachineError> {
+        let found = digest_of(file)?;
         if found != digest {
-            fs::remove_file(file).map_err(failed("remove", file))?;
             return Err(MachineError::new(
                 format!("store blob {digest}"),
                 format!("its content has the digest {found}"),
             ));
         }
         let path = self.path(digest)?;
-        File::open(file).and_then(|file| file.sync_all()).map_err(failed("sync", file))?;
+        let opened = OpenOptions::new().write(true).open(file).map_err(failed("open", file))?;
+        // A blob's age counts from here, not from its last byte.
+        opened.set_modified(SystemTime::now()).map_err(failed("date", file))?;
+        opened.sync_all().map_err(failed("sync", file))?;
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(file, &path).map_err(failed("rename", file))?;
+        drop(names);
         File::open(&self.finished).and_then(|dir| dir.sync_all()).map_err(failed("sync", &self.finished))
     }
 }
@@ -73,10 +86,12 @@ impl BlobStore for Blobs {
         let id = format!("put-{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed));
         let file = self.upload_path(&id)?;
         let _ = fs::remove_file(&file);
-        let size = self.upload(&id, 0, content, limit)?;
-        let found = digest_of(&file)?;
-        self.adopt(&file, &found, digest)?;
-        Ok(size)
+        let stored =
+            self.upload(&id, 0, content, limit).and_then(|size| self.adopt(&file, digest).map(|()| size));
+        if stored.is_err() {
+            remove(&file)?;
+        }
+        stored
     }
 
     fn upload(&self, id: &str, offset: u64, content: &mut dyn Read, limit: u64) -> Result<u64, MachineError> {
@@ -120,13 +135,33 @@ impl BlobStore for Blobs {
     fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError> {
         let file = self.upload_path(id)?;
         let size = fs::metadata(&file).map_err(failed("read", &file))?.len();
-        let found = digest_of(&file)?;
-        self.adopt(&file, &found, digest)?;
+        self.adopt(&file, digest)?;
         Ok(size)
+    }
+
+    fn rewind(&self, id: &str, length: u64) -> Result<(), MachineError> {
+        let path = self.upload_path(id)?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
+        let have = file.metadata().map_err(failed("read", &path))?.len();
+        file.set_len(length.min(have)).map_err(failed("cut", &path))
     }
 
     fn delete(&self, digest: &str) -> Result<(), MachineError> {
         remove(&self.path(digest)?)
+    }
+
+    fn delete_older(&self, digest: &str, age: Duration) -> Result<bool, MachineError> {
+        let path = self.path(digest)?;
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let modified = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            found => found.map_err(failed("read", &path))?,
+        };
+        // A time in the future, after the machine's clock was set back, is no age yet.
+        if modified.elapsed().unwrap_or_default() < age {
+            return Ok(false);
+        }
+        remove(&path).map(|()| true)
     }
 
     fn list(&self) -> Result<Vec<(String, u64)>, MachineError> {
@@ -181,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn only_blobs_of_an_age_go_for_their_age() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let blobs = Blobs::open(dir.path()).expect("a new store");
+        blobs.put(HELLO, &mut "hello".as_bytes(), 100).expect("it is stored");
+        let hour = Duration::from_secs(3600);
+        assert_eq!(blobs.delete_older(HELLO, hour), Ok(false));
+        let file = File::options().write(true).open(blobs.path(HELLO).expect("a digest")).expect("a file");
+        file.set_modified(SystemTime::now() - hour).expect("it can be dated");
+        assert_eq!(blobs.delete_older(HELLO, hour), Ok(true));
+        assert_eq!((blobs.size(HELLO), blobs.delete_older(HELLO, hour)), (None, Ok(true)));
+    }
+
+    #[test]
     fn uploads_go_on_where_they_were_and_stay_within_their_limit() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let blobs = Blobs::open(dir.path()).expect("a new store");
@@ -188,7 +236,11 @@ mod tests {
         assert!(blobs.upload("u-1", 0, &mut "he".as_bytes(), 5).is_err());
         assert!(blobs.upload("u-1", 2, &mut "lloo".as_bytes(), 5).is_err());
         assert_eq!(blobs.uploaded("u-1"), Some(2));
-        assert_eq!(blobs.upload("u-1", 2, &mut "llo".as_bytes(), 5), Ok(5));
+        assert_eq!(blobs.upload("u-1", 2, &mut "ll!".as_bytes(), 5), Ok(5));
+        assert!(blobs.finish("u-1", HELLO).is_err());
+        blobs.rewind("u-1", 4).expect("it can be cut");
+        assert_eq!(blobs.uploaded("u-1"), Some(4), "a wrong digest leaves the upload");
+        assert_eq!(blobs.upload("u-1", 4, &mut "o".as_bytes(), 5), Ok(5));
         assert_eq!(blobs.finish("u-1", HELLO), Ok(5));
         assert!(blobs.finish("u-1", HELLO).is_err());
         assert_eq!(blobs.upload("u-2", 0, &mut "he".as_bytes(), 5), Ok(2));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pileus_core::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -188,17 +189,30 @@ pub trait BlobStore: Send + Sync {
     /// What was uploaded could not be removed.
     fn abandon(&self, id: &str) -> Result<(), MachineError>;
 
-    /// Makes a blob of an upload if it has this digest; returns its size. The upload ends in either case.
+    /// Makes a blob of an upload if it has this digest; returns its size. Otherwise the upload stays as it is.
     ///
     /// # Errors
     /// The upload is unknown or has another digest.
     fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError>;
+
+    /// Cuts an upload back to a length that it had before.
+    ///
+    /// # Errors
+    /// The upload is unknown or could not be cut.
+    fn rewind(&self, id: &str, length: u64) -> Result<(), MachineError>;
 
     /// Removes the blob. Unknown ones are no error.
     ///
     /// # Errors
     /// It could not be removed.
     fn delete(&self, digest: &str) -> Result<(), MachineError>;
+
+    /// Removes the blob unless it was stored, or stored again, within the last `age` of real time; whether it is gone.
+    /// A blob that is being stored at the same moment stays.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    fn delete_older(&self, digest: &str, age: Duration) -> Result<bool, MachineError>;
 
     /// Every blob that is there, with its size: for garbage collection.
     ///

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pileus_contract::{
     BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, MachineError, MetricKey,
@@ -201,11 +202,18 @@ impl BlobStore for TempBlobs {
     }
 
     fn finish(&self, id: &str, digest: &str) -> Result<u64, MachineError> {
-        let upload = self.uploads.lock().expect(POISON).remove(id);
-        self.store(
-            digest,
-            &upload.ok_or_else(|| MachineError::new("finish an upload", format!("{id} is unknown")))?,
-        )
+        let mut uploads = self.uploads.lock().expect(POISON);
+        let unknown = || MachineError::new("finish an upload", format!("{id} is unknown"));
+        let size = self.store(digest, uploads.get(id).ok_or_else(unknown)?)?;
+        uploads.remove(id);
+        Ok(size)
+    }
+
+    fn rewind(&self, id: &str, length: u64) -> Result<(), MachineError> {
+        let mut uploads = self.uploads.lock().expect(POISON);
+        let unknown = || MachineError::new("cut an upload", format!("{id} is unknown"));
+        uploads.get_mut(id).ok_or_else(unknown)?.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(())
     }
 
     fn delete(&self, digest: &str) -> Result<(), MachineError> {
@@ -215,6 +223,14 @@ impl BlobStore for TempBlobs {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Files of a test have no age that a test could choose: only an age of zero is reached.
+    fn delete_older(&self, digest: &str, age: Duration) -> Result<bool, MachineError> {
+        if age > Duration::ZERO && self.size(digest).is_some() {
+            return Ok(false);
+        }
+        self.delete(digest).map(|()| true)
     }
 
     fn list(&self) -> Result<Vec<(String, u64)>, MachineError> {
