@@ -260,14 +260,6 @@ impl Operation for PutLifecyclePolicy {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_LIFECYCLE_POLICY;
 }
 
-pub struct PutRegistryPolicy;
-
-impl Operation for PutRegistryPolicy {
-    type Input = super::PutRegistryPolicyRequest;
-    type Output = super::PutRegistryPolicyResponse;
-    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_REGISTRY_POLICY;
-}
-
 pub struct PutRegistryScanningConfiguration;
 
 impl Operation for PutRegistryScanningConfiguration {
@@ -1160,25 +1152,6 @@ pub(super) mod schemas {
             ErrorSchema {
                 shape: "RepositoryNotFoundException",
                 code: "RepositoryNotFoundException",
-                status: 400,
-            },
-            ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
-        ],
-    };
-
-    pub(crate) static PUT_REGISTRY_POLICY: OperationSchema = OperationSchema {
-        name: "PutRegistryPolicy",
-        service: &super::super::SERVICE,
-        input: &super::super::schema::PUT_REGISTRY_POLICY_REQUEST,
-        output: &super::super::schema::PUT_REGISTRY_POLICY_RESPONSE,
-        result_wrapper: "",
-        http_method: "POST",
-        http_uri: "/",
-        errors: &[
-            ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
-            ErrorSchema {
-                shape: "InvalidParameterException",
-                code: "InvalidParameterException",
                 status: 400,
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },

@@ -173,9 +173,6 @@ static REGISTRY_ID: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
-static REGISTRY_POLICY_TEXT: Shape =
-    Shape::String(&StringShape { min: 0, max: 10240, pattern: None, values: &[] });
-
 static REGISTRY_SCANNING_RULE_LIST: Shape = Shape::List {
     member: &Shape::Structure(&REGISTRY_SCANNING_RULE),
     item: "member",
@@ -477,7 +474,7 @@ pub(crate) static DELETE_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSc
     name: "DeleteRegistryPolicyResponse",
     members: &[
         MemberSchema::new("registryId", &REGISTRY_ID),
-        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
+        MemberSchema::new("policyText", &Shape::STRING),
     ],
 };
 
@@ -731,7 +728,7 @@ pub(crate) static GET_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSchem
     name: "GetRegistryPolicyResponse",
     members: &[
         MemberSchema::new("registryId", &REGISTRY_ID),
-        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
+        MemberSchema::new("policyText", &Shape::STRING),
     ],
 };
 
@@ -1108,19 +1105,6 @@ pub(crate) static PUT_LIFECYCLE_POLICY_RESPONSE: StructureSchema = StructureSche
         MemberSchema::new("registryId", &REGISTRY_ID),
         MemberSchema::new("repositoryName", &REPOSITORY_NAME),
         MemberSchema::new("lifecyclePolicyText", &LIFECYCLE_POLICY_TEXT),
-    ],
-};
-
-pub(crate) static PUT_REGISTRY_POLICY_REQUEST: StructureSchema = StructureSchema {
-    name: "PutRegistryPolicyRequest",
-    members: &[MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT).required()],
-};
-
-pub(crate) static PUT_REGISTRY_POLICY_RESPONSE: StructureSchema = StructureSchema {
-    name: "PutRegistryPolicyResponse",
-    members: &[
-        MemberSchema::new("registryId", &REGISTRY_ID),
-        MemberSchema::new("policyText", &REGISTRY_POLICY_TEXT),
     ],
 };
 

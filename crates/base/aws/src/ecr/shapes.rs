@@ -502,13 +502,6 @@ pileus_model::structure! {
         repository_name: Option<String> = "repositoryName",
         lifecycle_policy_text: Option<String> = "lifecyclePolicyText",
     }
-    PutRegistryPolicyRequest = schema::PUT_REGISTRY_POLICY_REQUEST {
-        policy_text: String = "policyText",
-    }
-    PutRegistryPolicyResponse = schema::PUT_REGISTRY_POLICY_RESPONSE {
-        registry_id: Option<String> = "registryId",
-        policy_text: Option<String> = "policyText",
-    }
     PutRegistryScanningConfigurationRequest = schema::PUT_REGISTRY_SCANNING_CONFIGURATION_REQUEST {
         scan_type: Option<String> = "scanType",
         rules: Option<Vec<RegistryScanningRule>> = "rules",
