@@ -64,6 +64,7 @@ impl Network<'_> {
             interfaces: interfaces.iter().map(|interface| interface_spec(interface)).collect(),
             security_groups: self.security_groups(),
             nat_gateways: self.nat_gateways(),
+            gateway_endpoints: Vec::new(),
         }
     }
 
@@ -188,7 +189,7 @@ mod tests {
             to_port: Some(port),
             ip_ranges: Some(cidr.map(range).into_iter().collect()),
             user_id_group_pairs: Some(from.map(pair).into_iter().collect()),
-            ipv6_ranges: None,
+            ..Default::default()
         };
         cloud.ok::<ec2::ops::AuthorizeSecurityGroupIngress>(ec2::AuthorizeSecurityGroupIngressRequest {
             group_id: Some(group.into()),

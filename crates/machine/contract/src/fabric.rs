@@ -1,7 +1,7 @@
 //! The network: VPCs, their subnets, interfaces, firewalls and ways out.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
@@ -15,6 +15,17 @@ pub struct FabricSpec {
     pub vpcs: Vec<VpcSpec>,
     /// Availability zones that are cut off: no packet enters or leaves an interface in them.
     pub isolated_zones: BTreeSet<String>,
+    /// What the VPCs find on the internet besides the internet itself.
+    pub api: Option<ApiSpec>,
+}
+
+/// An HTTP service of the host that the VPCs reach over the internet, and nobody else does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiSpec {
+    /// The addresses by which it is called, on ports 80 and 443. No VPC has them.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// Where it listens: at one of the addresses.
+    pub listener: SocketAddrV4,
 }
 
 /// One VPC: an isolated network with its own router.
@@ -26,7 +37,9 @@ pub struct VpcSpec {
     pub interfaces: Vec<InterfaceSpec>,
     pub security_groups: Vec<SecurityGroupSpec>,
     pub nat_gateways: Vec<NatGatewaySpec>,
-    /// Private names that the VPC's resolver (base + 2) answers, lower-case without a final dot.
+    pub gateway_endpoints: Vec<GatewayEndpointSpec>,
+    /// Names that the VPC's resolver (base + 2) answers, lower-case without a final dot. The first label `*` stands for
+    /// one or more labels that are not named otherwise.
     pub names: Vec<NameSpec>,
 }
 
@@ -56,6 +69,8 @@ pub enum RouteTarget {
     InternetGateway,
     /// Out with the address of the NAT gateway of this id.
     NatGateway(String),
+    /// Out with the address of the gateway endpoint of this id.
+    GatewayEndpoint(String),
     /// To the interface of this id.
     Interface(String),
     /// Dropped in silence, as when the target of a route is gone.
@@ -137,6 +152,14 @@ pub struct NatGatewaySpec {
     pub public_address: Ipv4Addr,
 }
 
+/// A gateway endpoint: a way out for routes to particular addresses. Who takes it is seen with the endpoint's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayEndpointSpec {
+    pub id: String,
+    /// A public address of its own.
+    pub address: Ipv4Addr,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameSpec {
     pub name: String,
@@ -154,6 +177,12 @@ pub trait Fabric: Send + Sync {
 
     /// The path of the network namespace of an interface, whether it exists yet or not.
     fn namespace(&self, interface: &str) -> PathBuf;
+
+    /// Listens at an interface, in its namespace, on a TCP port. The socket does not block.
+    ///
+    /// # Errors
+    /// There is no such interface, or something listens there already.
+    fn listen(&self, interface: &str, port: u16) -> Result<TcpListener, MachineError>;
 
     /// Removes every trace of this engine's networks from the host.
     ///

@@ -54,6 +54,8 @@ impl Networks {
             failures.push(error);
         }
         let mut seen = Seen::default();
+        let api = spec.api.as_ref().map_or(Ok(()), |api| check::api(api, &mut seen));
+        failures.extend(api.err());
         for vpc in &spec.vpcs {
             let problems = match check::vpc(vpc, &mut seen) {
                 Ok(()) => self.apply_vpc(vpc, &spec.isolated_zones),
@@ -156,7 +158,7 @@ impl Networks {
             unknown.iter().flat_map(|vpc| firewall::public_addresses(vpc, &spec.isolated_zones)).collect();
         public.extend(known.iter().flat_map(|vpc| &self.published[&vpc.id].1));
         let edges = self.published.values().cloned().collect();
-        self.host.publish(&edges, &public, unknown.is_empty())
+        self.host.publish(&edges, &public, unknown.is_empty(), spec.api.as_ref())
     }
 
     /// Makes the kernel be asked about everything again.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use pileus_contract::fabric::{InterfaceSpec, VpcSpec};
+use pileus_contract::fabric::{ApiSpec, InterfaceSpec, VpcSpec};
 
 use crate::error::{FabricError, Result};
 
@@ -41,12 +41,24 @@ pub(crate) fn vpc(vpc: &VpcSpec, seen: &mut Seen) -> Result<()> {
         id(&nat.id)?;
         seen.public(nat.public_address)?;
     }
+    for endpoint in &vpc.gateway_endpoints {
+        id(&endpoint.id)?;
+        seen.public(endpoint.address)?;
+    }
     unique(&mut seen.ids, &vpc.id)
 }
 
 /// The names of the namespaces of a VPC.
 pub(crate) fn names(vpc: &VpcSpec) -> impl Iterator<Item = &str> {
     std::iter::once(vpc.id.as_str()).chain(vpc.interfaces.iter().map(|interface| interface.id.as_str()))
+}
+
+/// Checks the service of the host; its addresses are nobody else's.
+pub(crate) fn api(api: &ApiSpec, seen: &mut Seen) -> Result<()> {
+    if !api.addresses.contains(api.listener.ip()) {
+        return fail(format!("the host's service listens at {}, which is not its own", api.listener));
+    }
+    api.addresses.iter().try_for_each(|address| seen.public(*address))
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +119,8 @@ fn fail<T>(problem: String) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use pileus_contract::fabric::GatewayEndpointSpec;
+
     use super::*;
     use crate::reference;
 
@@ -144,6 +158,11 @@ mod tests {
         let public =
             |vpc: &mut VpcSpec| vpc.interfaces[0].public_address = Some(Ipv4Addr::new(198, 18, 0, 1));
         assert!(problem(public).contains("given twice"));
+        let endpoint = |vpc: &mut VpcSpec| {
+            let address = Ipv4Addr::new(198, 18, 0, 1);
+            vpc.gateway_endpoints = vec![GatewayEndpointSpec { id: "vpce-1".into(), address }];
+        };
+        assert!(problem(endpoint).contains("given twice"));
         let real = |vpc: &mut VpcSpec| vpc.interfaces[0].public_address = Some(Ipv4Addr::new(1, 1, 1, 1));
         assert!(problem(real).contains("not in 198.18.0.0/15"));
     }

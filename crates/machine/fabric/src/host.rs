@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nameindex;
+use pileus_contract::fabric::ApiSpec;
 
 use crate::check::PUBLIC;
 use crate::edge::Edge;
@@ -23,6 +24,7 @@ use crate::namespace::{Namespace, sysctl};
 use crate::netlink::{Netlink, Request};
 use crate::nft;
 use crate::router::{EDGE, Router};
+use crate::service;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -32,6 +34,8 @@ pub(crate) struct Host {
     /// The edges of this instance that are in order, and the index of their host links.
     links: BTreeMap<Edge, u32>,
     routes: BTreeMap<Ipv4Addr, Hop>,
+    /// The address of the host's service that a host link has, by its index.
+    serving: BTreeMap<u32, Ipv4Addr>,
     firewall: Option<Table>,
     guarded: Guarded,
 }
@@ -46,6 +50,7 @@ impl Host {
             netlink,
             links: BTreeMap::new(),
             routes: BTreeMap::new(),
+            serving: BTreeMap::new(),
             firewall: None,
             guarded: None,
         })
@@ -112,18 +117,25 @@ impl Host {
         Ok(())
     }
 
-    /// Brings the routes to the public addresses of each edge, and the firewall to all of `public`. Deletes the links of
-    /// all other edges, where `complete` says that `edges` are all that there should be.
+    /// Brings the routes to the public addresses of each edge, and the firewall to all of `public` and
+    /// to the host's service. Deletes the links of all other edges, where `complete` says that `edges` are all that there should be.
     pub(crate) fn publish(
         &mut self,
         edges: &BTreeMap<Edge, BTreeSet<Ipv4Addr>>,
         public: &BTreeSet<Ipv4Addr>,
         complete: bool,
+        api: Option<&ApiSpec>,
     ) -> Result<()> {
         if complete {
             self.drop_other_links(edges)?;
         }
-        self.load_firewall(public.iter().map(ToString::to_string))?;
+        self.load_firewall(public.iter().map(ToString::to_string), api)?;
+        let serving: BTreeMap<u32, Ipv4Addr> = api
+            .iter()
+            .flat_map(|api| self.links.values().map(|index| (*index, *api.listener.ip())))
+            .collect();
+        self.netlink.change(&service::addresses(&self.serving, &serving))?;
+        self.serving = serving;
         let wanted: BTreeMap<Ipv4Addr, Hop> = edges
             .iter()
             .filter_map(|(edge, addresses)| Some((edge, *self.links.get(edge)?, addresses)))
@@ -155,10 +167,11 @@ impl Host {
         self.links.retain(|edge, _| edges.contains_key(edge));
         let alive: BTreeSet<u32> = self.links.values().copied().collect();
         self.routes.retain(|_, hop| matches!(hop, Hop::Link { index, .. } if alive.contains(index)));
+        self.serving.retain(|index, _| alive.contains(index));
         Ok(())
     }
 
-    fn load_firewall(&mut self, public: impl Iterator<Item = String>) -> Result<()> {
+    fn load_firewall(&mut self, public: impl Iterator<Item = String>, api: Option<&ApiSpec>) -> Result<()> {
         let first = match self.firewall {
             None => Some(Forwarding::begin(&self.namespace)?),
             Some(_) => None,
@@ -166,7 +179,7 @@ impl Host {
         if let Some(forwarding) = &first {
             self.guarded.clone_from(&forwarding.guarded);
         }
-        let table = table(&self.instance, public, &self.guarded);
+        let table = table(&self.instance, public, api, &self.guarded);
         if let Some(script) = table.script_from(self.firewall.as_ref()) {
             nft::run(&self.namespace, &script)?;
         }
@@ -177,12 +190,15 @@ impl Host {
 
     /// Forgets what is known of an edge, so that it is looked at again.
     pub(crate) fn forget(&mut self, edge: Edge) {
-        self.links.remove(&edge);
+        if let Some(index) = self.links.remove(&edge) {
+            self.serving.remove(&index);
+        }
     }
 
     pub(crate) fn forget_all(&mut self) {
         self.links.clear();
         self.routes.clear();
+        self.serving.clear();
         self.firewall = None;
     }
 
@@ -197,7 +213,12 @@ impl Host {
 }
 
 /// The host's table.
-fn table(instance: &str, public: impl Iterator<Item = String>, guarded: &Guarded) -> Table {
+fn table(
+    instance: &str,
+    public: impl Iterator<Item = String>,
+    api: Option<&ApiSpec>,
+    guarded: &Guarded,
+) -> Table {
     let mut table = Table::new(forwarding::table_name(instance));
     table.set("public", "ipv4_addr", public);
     table.base_chain(
@@ -217,6 +238,7 @@ fn table(instance: &str, public: impl Iterator<Item = String>, guarded: &Guarded
         "nat hook postrouting priority srcnat; policy accept",
         vec!["ip saddr @public oifname != \"pl*\" masquerade".to_owned()],
     );
+    service::add(&mut table, instance, api);
     forwarding::add_guard(&mut table, guarded);
     table
 }

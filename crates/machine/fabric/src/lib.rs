@@ -13,7 +13,7 @@
 //! | `apply` | the order of steps for a whole spec |
 //! | `router`, `interface`, `routing` | one VPC's router, an interface's namespace, the wanted routes |
 //! | `firewall` | the router's nftables as a value, and the difference of two (pure) |
-//! | `host`, `edge`, `forwarding` | where the VPC meets the host's network |
+//! | `host`, `edge`, `forwarding`, `service` | where the VPC meets the host's network |
 //! | `dns` | the VPC's resolver, its process, and the engine's side of that |
 //! | `namespace`, `netlink`, `message`, `link`, `nft` | the kernel's interfaces |
 
@@ -35,7 +35,9 @@ mod nft;
 mod reference;
 mod router;
 mod routing;
+mod service;
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
@@ -96,6 +98,11 @@ impl Fabric for LinuxFabric {
 
     fn namespace(&self, interface: &str) -> PathBuf {
         self.directory.join(interface)
+    }
+
+    fn listen(&self, interface: &str, port: u16) -> Result<TcpListener, MachineError> {
+        namespace::listen(&self.namespace(interface), port)
+            .map_err(|error| MachineError::new(format!("listen on port {port} of {interface}"), error))
     }
 
     fn teardown(&self) -> Result<(), MachineError> {

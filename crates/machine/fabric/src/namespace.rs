@@ -5,6 +5,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +112,17 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     entries
         .map(|entry| entry.map(|entry| entry.path()).map_err(|e| FabricError::file("list", directory, e)))
         .collect()
+}
+
+/// A socket that takes TCP connections to any address of the namespace at `path`, ready for an event loop.
+pub(crate) fn listen(path: &Path, port: u16) -> Result<TcpListener> {
+    let open = || {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    Namespace::open(path)?
+        .run(|| open().map_err(|e: io::Error| FabricError::kernel("listen at an interface", e)))
 }
 
 fn create(path: &Path) -> Result<()> {

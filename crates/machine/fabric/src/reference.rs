@@ -66,6 +66,7 @@ pub(crate) fn vpc(id: &str) -> VpcSpec {
             private_address: Ipv4Addr::new(10, 0, 1, 250),
             public_address: Ipv4Addr::new(198, 18, 0, 1),
         }],
+        gateway_endpoints: Vec::new(),
         names: Vec::new(),
     }
 }

@@ -3,8 +3,8 @@
 //! Every subnet has a routing table, chosen by the packet's source, that holds the subnet's routes and leaves the
 //! VPC's own range (`local`) to the main table, where each interface has a host route. What no table knows is dropped
 //! in silence, as in AWS. The way out is told by the next hop, which the firewall reads too: the host's end of the
-//! edge stands for the internet gateway, and a NAT gateway's private address for that NAT gateway. So one subnet may
-//! use both.
+//! edge stands for the internet gateway, a NAT gateway's private address for that NAT gateway, and a gateway endpoint's
+//! address for that endpoint. So one subnet may use them all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -37,7 +37,7 @@ pub(crate) struct Routing {
     /// The subnets that have a table, and its number.
     pub rules: BTreeMap<Ipv4Net, u32>,
     pub routes: BTreeMap<(u32, Ipv4Net), Way>,
-    /// Next hops on the edge that stand for NAT gateways.
+    /// Next hops on the edge that stand for NAT gateways and gateway endpoints.
     pub nat_hops: BTreeSet<Ipv4Addr>,
 }
 
@@ -50,7 +50,8 @@ impl Routing {
         for address in attached {
             routing.routes.insert((MAIN, Ipv4Net::from(*address)), Way::Interface(*address));
         }
-        routing.nat_hops = vpc.nat_gateways.iter().map(|nat| nat.private_address).collect();
+        let endpoints = vpc.gateway_endpoints.iter().map(|endpoint| endpoint.address);
+        routing.nat_hops = vpc.nat_gateways.iter().map(|nat| nat.private_address).chain(endpoints).collect();
         for subnet in &vpc.subnets {
             routing.add_subnet(vpc, subnet, internet, attached);
         }
@@ -76,6 +77,11 @@ impl Routing {
                     .iter()
                     .find(|nat| nat.id == *id)
                     .map_or(Way::Blackhole, |nat| Way::Edge(nat.private_address)),
+                RouteTarget::GatewayEndpoint(id) => vpc
+                    .gateway_endpoints
+                    .iter()
+                    .find(|endpoint| endpoint.id == *id)
+                    .map_or(Way::Blackhole, |endpoint| Way::Edge(endpoint.address)),
                 RouteTarget::Interface(id) => vpc
                     .interfaces
                     .iter()

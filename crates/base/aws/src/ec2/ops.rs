@@ -11,6 +11,14 @@ impl Operation for AllocateAddress {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ALLOCATE_ADDRESS;
 }
 
+pub struct AssociateAddress;
+
+impl Operation for AssociateAddress {
+    type Input = super::AssociateAddressRequest;
+    type Output = super::AssociateAddressResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ASSOCIATE_ADDRESS;
+}
+
 pub struct AssociateRouteTable;
 
 impl Operation for AssociateRouteTable {
@@ -57,6 +65,30 @@ impl Operation for CreateNatGateway {
     type Input = super::CreateNatGatewayRequest;
     type Output = super::CreateNatGatewayResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_NAT_GATEWAY;
+}
+
+pub struct CreateNetworkAcl;
+
+impl Operation for CreateNetworkAcl {
+    type Input = super::CreateNetworkAclRequest;
+    type Output = super::CreateNetworkAclResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_NETWORK_ACL;
+}
+
+pub struct CreateNetworkAclEntry;
+
+impl Operation for CreateNetworkAclEntry {
+    type Input = super::CreateNetworkAclEntryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_NETWORK_ACL_ENTRY;
+}
+
+pub struct CreateNetworkInterface;
+
+impl Operation for CreateNetworkInterface {
+    type Input = super::CreateNetworkInterfaceRequest;
+    type Output = super::CreateNetworkInterfaceResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_NETWORK_INTERFACE;
 }
 
 pub struct CreateRoute;
@@ -107,6 +139,14 @@ impl Operation for CreateVpc {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_VPC;
 }
 
+pub struct CreateVpcEndpoint;
+
+impl Operation for CreateVpcEndpoint {
+    type Input = super::CreateVpcEndpointRequest;
+    type Output = super::CreateVpcEndpointResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_VPC_ENDPOINT;
+}
+
 pub struct DeleteInternetGateway;
 
 impl Operation for DeleteInternetGateway {
@@ -121,6 +161,30 @@ impl Operation for DeleteNatGateway {
     type Input = super::DeleteNatGatewayRequest;
     type Output = super::DeleteNatGatewayResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_NAT_GATEWAY;
+}
+
+pub struct DeleteNetworkAcl;
+
+impl Operation for DeleteNetworkAcl {
+    type Input = super::DeleteNetworkAclRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_NETWORK_ACL;
+}
+
+pub struct DeleteNetworkAclEntry;
+
+impl Operation for DeleteNetworkAclEntry {
+    type Input = super::DeleteNetworkAclEntryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_NETWORK_ACL_ENTRY;
+}
+
+pub struct DeleteNetworkInterface;
+
+impl Operation for DeleteNetworkInterface {
+    type Input = super::DeleteNetworkInterfaceRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_NETWORK_INTERFACE;
 }
 
 pub struct DeleteRoute;
@@ -171,6 +235,22 @@ impl Operation for DeleteVpc {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_VPC;
 }
 
+pub struct DeleteVpcEndpoints;
+
+impl Operation for DeleteVpcEndpoints {
+    type Input = super::DeleteVpcEndpointsRequest;
+    type Output = super::DeleteVpcEndpointsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_VPC_ENDPOINTS;
+}
+
+pub struct DescribeAccountAttributes;
+
+impl Operation for DescribeAccountAttributes {
+    type Input = super::DescribeAccountAttributesRequest;
+    type Output = super::DescribeAccountAttributesResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ACCOUNT_ATTRIBUTES;
+}
+
 pub struct DescribeAddresses;
 
 impl Operation for DescribeAddresses {
@@ -195,12 +275,28 @@ impl Operation for DescribeAvailabilityZones {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_AVAILABILITY_ZONES;
 }
 
+pub struct DescribeDhcpOptions;
+
+impl Operation for DescribeDhcpOptions {
+    type Input = super::DescribeDhcpOptionsRequest;
+    type Output = super::DescribeDhcpOptionsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_DHCP_OPTIONS;
+}
+
 pub struct DescribeInternetGateways;
 
 impl Operation for DescribeInternetGateways {
     type Input = super::DescribeInternetGatewaysRequest;
     type Output = super::DescribeInternetGatewaysResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_INTERNET_GATEWAYS;
+}
+
+pub struct DescribeManagedPrefixLists;
+
+impl Operation for DescribeManagedPrefixLists {
+    type Input = super::DescribeManagedPrefixListsRequest;
+    type Output = super::DescribeManagedPrefixListsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_MANAGED_PREFIX_LISTS;
 }
 
 pub struct DescribeNatGateways;
@@ -219,12 +315,28 @@ impl Operation for DescribeNetworkAcls {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_NETWORK_ACLS;
 }
 
+pub struct DescribeNetworkInterfaceAttribute;
+
+impl Operation for DescribeNetworkInterfaceAttribute {
+    type Input = super::DescribeNetworkInterfaceAttributeRequest;
+    type Output = super::DescribeNetworkInterfaceAttributeResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE;
+}
+
 pub struct DescribeNetworkInterfaces;
 
 impl Operation for DescribeNetworkInterfaces {
     type Input = super::DescribeNetworkInterfacesRequest;
     type Output = super::DescribeNetworkInterfacesResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_NETWORK_INTERFACES;
+}
+
+pub struct DescribePrefixLists;
+
+impl Operation for DescribePrefixLists {
+    type Input = super::DescribePrefixListsRequest;
+    type Output = super::DescribePrefixListsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_PREFIX_LISTS;
 }
 
 pub struct DescribeRegions;
@@ -283,6 +395,22 @@ impl Operation for DescribeVpcAttribute {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_VPC_ATTRIBUTE;
 }
 
+pub struct DescribeVpcEndpointServices;
+
+impl Operation for DescribeVpcEndpointServices {
+    type Input = super::DescribeVpcEndpointServicesRequest;
+    type Output = super::DescribeVpcEndpointServicesResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_VPC_ENDPOINT_SERVICES;
+}
+
+pub struct DescribeVpcEndpoints;
+
+impl Operation for DescribeVpcEndpoints {
+    type Input = super::DescribeVpcEndpointsRequest;
+    type Output = super::DescribeVpcEndpointsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_VPC_ENDPOINTS;
+}
+
 pub struct DescribeVpcs;
 
 impl Operation for DescribeVpcs {
@@ -299,12 +427,44 @@ impl Operation for DetachInternetGateway {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DETACH_INTERNET_GATEWAY;
 }
 
+pub struct DisassociateAddress;
+
+impl Operation for DisassociateAddress {
+    type Input = super::DisassociateAddressRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DISASSOCIATE_ADDRESS;
+}
+
 pub struct DisassociateRouteTable;
 
 impl Operation for DisassociateRouteTable {
     type Input = super::DisassociateRouteTableRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DISASSOCIATE_ROUTE_TABLE;
+}
+
+pub struct GetManagedPrefixListEntries;
+
+impl Operation for GetManagedPrefixListEntries {
+    type Input = super::GetManagedPrefixListEntriesRequest;
+    type Output = super::GetManagedPrefixListEntriesResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_MANAGED_PREFIX_LIST_ENTRIES;
+}
+
+pub struct GetSecurityGroupsForVpc;
+
+impl Operation for GetSecurityGroupsForVpc {
+    type Input = super::GetSecurityGroupsForVpcRequest;
+    type Output = super::GetSecurityGroupsForVpcResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_SECURITY_GROUPS_FOR_VPC;
+}
+
+pub struct ModifyNetworkInterfaceAttribute;
+
+impl Operation for ModifyNetworkInterfaceAttribute {
+    type Input = super::ModifyNetworkInterfaceAttributeRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::MODIFY_NETWORK_INTERFACE_ATTRIBUTE;
 }
 
 pub struct ModifySecurityGroupRules;
@@ -331,12 +491,36 @@ impl Operation for ModifyVpcAttribute {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::MODIFY_VPC_ATTRIBUTE;
 }
 
+pub struct ModifyVpcEndpoint;
+
+impl Operation for ModifyVpcEndpoint {
+    type Input = super::ModifyVpcEndpointRequest;
+    type Output = super::ModifyVpcEndpointResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::MODIFY_VPC_ENDPOINT;
+}
+
 pub struct ReleaseAddress;
 
 impl Operation for ReleaseAddress {
     type Input = super::ReleaseAddressRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::RELEASE_ADDRESS;
+}
+
+pub struct ReplaceNetworkAclAssociation;
+
+impl Operation for ReplaceNetworkAclAssociation {
+    type Input = super::ReplaceNetworkAclAssociationRequest;
+    type Output = super::ReplaceNetworkAclAssociationResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REPLACE_NETWORK_ACL_ASSOCIATION;
+}
+
+pub struct ReplaceNetworkAclEntry;
+
+impl Operation for ReplaceNetworkAclEntry {
+    type Input = super::ReplaceNetworkAclEntryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REPLACE_NETWORK_ACL_ENTRY;
 }
 
 pub struct ReplaceRoute;
@@ -398,6 +582,17 @@ pub(super) mod schemas {
         service: &super::super::SERVICE,
         input: &super::super::schema::ALLOCATE_ADDRESS_REQUEST,
         output: &super::super::schema::ALLOCATE_ADDRESS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static ASSOCIATE_ADDRESS: OperationSchema = OperationSchema {
+        name: "AssociateAddress",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ASSOCIATE_ADDRESS_REQUEST,
+        output: &super::super::schema::ASSOCIATE_ADDRESS_RESULT,
         result_wrapper: "",
         http_method: "POST",
         http_uri: "/",
@@ -470,6 +665,39 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static CREATE_NETWORK_ACL: OperationSchema = OperationSchema {
+        name: "CreateNetworkAcl",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_NETWORK_ACL_REQUEST,
+        output: &super::super::schema::CREATE_NETWORK_ACL_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static CREATE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
+        name: "CreateNetworkAclEntry",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_NETWORK_ACL_ENTRY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static CREATE_NETWORK_INTERFACE: OperationSchema = OperationSchema {
+        name: "CreateNetworkInterface",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_NETWORK_INTERFACE_REQUEST,
+        output: &super::super::schema::CREATE_NETWORK_INTERFACE_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static CREATE_ROUTE: OperationSchema = OperationSchema {
         name: "CreateRoute",
         service: &super::super::SERVICE,
@@ -536,6 +764,17 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static CREATE_VPC_ENDPOINT: OperationSchema = OperationSchema {
+        name: "CreateVpcEndpoint",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_VPC_ENDPOINT_REQUEST,
+        output: &super::super::schema::CREATE_VPC_ENDPOINT_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DELETE_INTERNET_GATEWAY: OperationSchema = OperationSchema {
         name: "DeleteInternetGateway",
         service: &super::super::SERVICE,
@@ -552,6 +791,39 @@ pub(super) mod schemas {
         service: &super::super::SERVICE,
         input: &super::super::schema::DELETE_NAT_GATEWAY_REQUEST,
         output: &super::super::schema::DELETE_NAT_GATEWAY_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DELETE_NETWORK_ACL: OperationSchema = OperationSchema {
+        name: "DeleteNetworkAcl",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_NETWORK_ACL_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DELETE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
+        name: "DeleteNetworkAclEntry",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_NETWORK_ACL_ENTRY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DELETE_NETWORK_INTERFACE: OperationSchema = OperationSchema {
+        name: "DeleteNetworkInterface",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_NETWORK_INTERFACE_REQUEST,
+        output: Unit::SCHEMA,
         result_wrapper: "",
         http_method: "POST",
         http_uri: "/",
@@ -624,6 +896,28 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DELETE_VPC_ENDPOINTS: OperationSchema = OperationSchema {
+        name: "DeleteVpcEndpoints",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_VPC_ENDPOINTS_REQUEST,
+        output: &super::super::schema::DELETE_VPC_ENDPOINTS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES: OperationSchema = OperationSchema {
+        name: "DescribeAccountAttributes",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST,
+        output: &super::super::schema::DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DESCRIBE_ADDRESSES: OperationSchema = OperationSchema {
         name: "DescribeAddresses",
         service: &super::super::SERVICE,
@@ -657,11 +951,33 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DESCRIBE_DHCP_OPTIONS: OperationSchema = OperationSchema {
+        name: "DescribeDhcpOptions",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_DHCP_OPTIONS_REQUEST,
+        output: &super::super::schema::DESCRIBE_DHCP_OPTIONS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DESCRIBE_INTERNET_GATEWAYS: OperationSchema = OperationSchema {
         name: "DescribeInternetGateways",
         service: &super::super::SERVICE,
         input: &super::super::schema::DESCRIBE_INTERNET_GATEWAYS_REQUEST,
         output: &super::super::schema::DESCRIBE_INTERNET_GATEWAYS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS: OperationSchema = OperationSchema {
+        name: "DescribeManagedPrefixLists",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST,
+        output: &super::super::schema::DESCRIBE_MANAGED_PREFIX_LISTS_RESULT,
         result_wrapper: "",
         http_method: "POST",
         http_uri: "/",
@@ -690,11 +1006,33 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE: OperationSchema = OperationSchema {
+        name: "DescribeNetworkInterfaceAttribute",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST,
+        output: &super::super::schema::DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DESCRIBE_NETWORK_INTERFACES: OperationSchema = OperationSchema {
         name: "DescribeNetworkInterfaces",
         service: &super::super::SERVICE,
         input: &super::super::schema::DESCRIBE_NETWORK_INTERFACES_REQUEST,
         output: &super::super::schema::DESCRIBE_NETWORK_INTERFACES_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DESCRIBE_PREFIX_LISTS: OperationSchema = OperationSchema {
+        name: "DescribePrefixLists",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_PREFIX_LISTS_REQUEST,
+        output: &super::super::schema::DESCRIBE_PREFIX_LISTS_RESULT,
         result_wrapper: "",
         http_method: "POST",
         http_uri: "/",
@@ -778,6 +1116,28 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES: OperationSchema = OperationSchema {
+        name: "DescribeVpcEndpointServices",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST,
+        output: &super::super::schema::DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static DESCRIBE_VPC_ENDPOINTS: OperationSchema = OperationSchema {
+        name: "DescribeVpcEndpoints",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_VPC_ENDPOINTS_REQUEST,
+        output: &super::super::schema::DESCRIBE_VPC_ENDPOINTS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DESCRIBE_VPCS: OperationSchema = OperationSchema {
         name: "DescribeVpcs",
         service: &super::super::SERVICE,
@@ -800,10 +1160,54 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static DISASSOCIATE_ADDRESS: OperationSchema = OperationSchema {
+        name: "DisassociateAddress",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DISASSOCIATE_ADDRESS_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static DISASSOCIATE_ROUTE_TABLE: OperationSchema = OperationSchema {
         name: "DisassociateRouteTable",
         service: &super::super::SERVICE,
         input: &super::super::schema::DISASSOCIATE_ROUTE_TABLE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES: OperationSchema = OperationSchema {
+        name: "GetManagedPrefixListEntries",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST,
+        output: &super::super::schema::GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static GET_SECURITY_GROUPS_FOR_VPC: OperationSchema = OperationSchema {
+        name: "GetSecurityGroupsForVpc",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_SECURITY_GROUPS_FOR_VPC_REQUEST,
+        output: &super::super::schema::GET_SECURITY_GROUPS_FOR_VPC_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE: OperationSchema = OperationSchema {
+        name: "ModifyNetworkInterfaceAttribute",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST,
         output: Unit::SCHEMA,
         result_wrapper: "",
         http_method: "POST",
@@ -844,10 +1248,43 @@ pub(super) mod schemas {
         errors: &[],
     };
 
+    pub(crate) static MODIFY_VPC_ENDPOINT: OperationSchema = OperationSchema {
+        name: "ModifyVpcEndpoint",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::MODIFY_VPC_ENDPOINT_REQUEST,
+        output: &super::super::schema::MODIFY_VPC_ENDPOINT_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static RELEASE_ADDRESS: OperationSchema = OperationSchema {
         name: "ReleaseAddress",
         service: &super::super::SERVICE,
         input: &super::super::schema::RELEASE_ADDRESS_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION: OperationSchema = OperationSchema {
+        name: "ReplaceNetworkAclAssociation",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST,
+        output: &super::super::schema::REPLACE_NETWORK_ACL_ASSOCIATION_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static REPLACE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
+        name: "ReplaceNetworkAclEntry",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REPLACE_NETWORK_ACL_ENTRY_REQUEST,
         output: Unit::SCHEMA,
         result_wrapper: "",
         http_method: "POST",

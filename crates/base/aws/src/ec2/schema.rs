@@ -5,6 +5,15 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static ACCOUNT_ATTRIBUTE_LIST: Shape = Shape::list(&Shape::Structure(&ACCOUNT_ATTRIBUTE), "item");
+
+static ACCOUNT_ATTRIBUTE_NAME: Shape =
+    Shape::String(&StringShape::one_of(&["supported-platforms", "default-vpc"]));
+
+static ACCOUNT_ATTRIBUTE_NAME_STRING_LIST: Shape = Shape::list(&ACCOUNT_ATTRIBUTE_NAME, "attributeName");
+
+static ACCOUNT_ATTRIBUTE_VALUE_LIST: Shape = Shape::list(&Shape::Structure(&ACCOUNT_ATTRIBUTE_VALUE), "item");
+
 static ADDRESS_ATTRIBUTE_NAME: Shape = Shape::String(&StringShape::one_of(&["domain-name"]));
 
 static ADDRESS_LIST: Shape = Shape::list(&Shape::Structure(&ADDRESS), "item");
@@ -32,6 +41,8 @@ static AVAILABILITY_ZONE_SUB_GEOGRAPHY_LIST: Shape =
 
 static CONNECTIVITY_TYPE: Shape = Shape::String(&StringShape::one_of(&["private", "public"]));
 
+static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
+
 static DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
 
 static DESCRIBE_NAT_GATEWAYS_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
@@ -50,13 +61,30 @@ static DESCRIBE_SUBNETS_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 
 
 static DESCRIBE_VPCS_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
 
+static DHCP_CONFIGURATION_LIST: Shape = Shape::list(&Shape::Structure(&DHCP_CONFIGURATION), "item");
+
+static DHCP_CONFIGURATION_VALUE_LIST: Shape = Shape::list(&Shape::Structure(&ATTRIBUTE_VALUE), "item");
+
+static DHCP_OPTIONS_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "DhcpOptionsId");
+
+static DHCP_OPTIONS_LIST: Shape = Shape::list(&Shape::Structure(&DHCP_OPTIONS), "item");
+
+static DNS_ENTRY_SET: Shape = Shape::list(&Shape::Structure(&DNS_ENTRY), "item");
+
+static DNS_RECORD_IP_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["ipv4", "dualstack", "ipv6", "service-defined"]));
+
 static DOMAIN_TYPE: Shape = Shape::String(&StringShape::one_of(&["vpc", "standard"]));
 
 static FILTER_LIST: Shape = Shape::list(&Shape::Structure(&FILTER), "Filter");
 
+static GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
+
 static GROUP_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "groupId");
 
 static GROUP_IDENTIFIER_LIST: Shape = Shape::list(&Shape::Structure(&GROUP_IDENTIFIER), "item");
+
+static GROUP_IDENTIFIER_SET: Shape = Shape::list(&Shape::Structure(&SECURITY_GROUP_IDENTIFIER), "item");
 
 static HOSTNAME_TYPE: Shape = Shape::String(&StringShape::one_of(&["ip-name", "resource-name"]));
 
@@ -67,6 +95,8 @@ static INTERNET_GATEWAY_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
 static INTERNET_GATEWAY_LIST: Shape = Shape::list(&Shape::Structure(&INTERNET_GATEWAY), "item");
 
+static IP_ADDRESS_TYPE: Shape = Shape::String(&StringShape::one_of(&["ipv4", "dualstack", "ipv6"]));
+
 static IP_PERMISSION_LIST: Shape = Shape::list(&Shape::Structure(&IP_PERMISSION), "item");
 
 static IP_RANGE_LIST: Shape = Shape::list(&Shape::Structure(&IP_RANGE), "item");
@@ -76,6 +106,8 @@ static IPV4_PREFIXES_LIST: Shape = Shape::list(&Shape::Structure(&IPV4_PREFIX_SP
 static IPV6_PREFIXES_LIST: Shape = Shape::list(&Shape::Structure(&IPV6_PREFIX_SPECIFICATION), "item");
 
 static IPV6_RANGE_LIST: Shape = Shape::list(&Shape::Structure(&IPV6_RANGE), "item");
+
+static MANAGED_PREFIX_LIST_SET: Shape = Shape::list(&Shape::Structure(&MANAGED_PREFIX_LIST), "item");
 
 static NAT_GATEWAY_ADDRESS_LIST: Shape = Shape::list(&Shape::Structure(&NAT_GATEWAY_ADDRESS), "item");
 
@@ -94,6 +126,17 @@ static NETWORK_ACL_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
 static NETWORK_ACL_LIST: Shape = Shape::list(&Shape::Structure(&NETWORK_ACL), "item");
 
+static NETWORK_INTERFACE_ATTRIBUTE: Shape = Shape::String(&StringShape::one_of(&[
+    "description",
+    "groupSet",
+    "sourceDestCheck",
+    "attachment",
+    "associatePublicIpAddress",
+]));
+
+static NETWORK_INTERFACE_CREATION_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["efa", "efa-only", "branch", "trunk"]));
+
 static NETWORK_INTERFACE_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
 static NETWORK_INTERFACE_IPV6_ADDRESSES_LIST: Shape =
@@ -103,6 +146,21 @@ static NETWORK_INTERFACE_LIST: Shape = Shape::list(&Shape::Structure(&NETWORK_IN
 
 static NETWORK_INTERFACE_PRIVATE_IP_ADDRESS_LIST: Shape =
     Shape::list(&Shape::Structure(&NETWORK_INTERFACE_PRIVATE_IP_ADDRESS), "item");
+
+static PREFIX_LIST_ENTRY_SET: Shape = Shape::list(&Shape::Structure(&PREFIX_LIST_ENTRY), "item");
+
+static PREFIX_LIST_ID_LIST: Shape = Shape::list(&Shape::Structure(&PREFIX_LIST_ID), "item");
+
+static PREFIX_LIST_MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 100 };
+
+static PREFIX_LIST_RESOURCE_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static PREFIX_LIST_SET: Shape = Shape::list(&Shape::Structure(&PREFIX_LIST), "item");
+
+static PRIVATE_DNS_DETAILS_SET: Shape = Shape::list(&Shape::Structure(&PRIVATE_DNS_DETAILS), "item");
+
+static PRIVATE_DNS_SPECIFIED_DOMAIN_SET: Shape =
+    Shape::List { member: &Shape::STRING, item: "item", flattened: false, min: 0, max: 10 };
 
 static PROPAGATING_VGW_LIST: Shape = Shape::list(&Shape::Structure(&PROPAGATING_VGW), "item");
 
@@ -238,6 +296,12 @@ static ROUTE_TABLE_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "item");
 
 static ROUTE_TABLE_LIST: Shape = Shape::list(&Shape::Structure(&ROUTE_TABLE), "item");
 
+static RULE_ACTION: Shape = Shape::String(&StringShape::one_of(&["allow", "deny"]));
+
+static SECURITY_GROUP_FOR_VPC_LIST: Shape = Shape::list(&Shape::Structure(&SECURITY_GROUP_FOR_VPC), "item");
+
+static SECURITY_GROUP_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "SecurityGroupId");
+
 static SECURITY_GROUP_LIST: Shape = Shape::list(&Shape::Structure(&SECURITY_GROUP), "item");
 
 static SECURITY_GROUP_RULE_DESCRIPTION_LIST: Shape =
@@ -250,12 +314,23 @@ static SECURITY_GROUP_RULE_LIST: Shape = Shape::list(&Shape::Structure(&SECURITY
 static SECURITY_GROUP_RULE_UPDATE_LIST: Shape =
     Shape::list(&Shape::Structure(&SECURITY_GROUP_RULE_UPDATE), "item");
 
+static SERVICE_DETAIL_SET: Shape = Shape::list(&Shape::Structure(&SERVICE_DETAIL), "item");
+
+static SERVICE_TYPE_DETAIL_SET: Shape = Shape::list(&Shape::Structure(&SERVICE_TYPE_DETAIL), "item");
+
+static SUBNET_CONFIGURATIONS_LIST: Shape = Shape::list(&Shape::Structure(&SUBNET_CONFIGURATION), "item");
+
 static SUBNET_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "SubnetId");
+
+static SUBNET_IP_PREFIXES_LIST: Shape = Shape::list(&Shape::Structure(&SUBNET_IP_PREFIXES), "item");
 
 static SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION_SET: Shape =
     Shape::list(&Shape::Structure(&SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION), "item");
 
 static SUBNET_LIST: Shape = Shape::list(&Shape::Structure(&SUBNET), "item");
+
+static SUPPORTED_IP_ADDRESS_TYPES: Shape =
+    Shape::List { member: &Shape::STRING, item: "item", flattened: false, min: 0, max: 2 };
 
 static TAG_DESCRIPTION_LIST: Shape = Shape::list(&Shape::Structure(&TAG_DESCRIPTION), "item");
 
@@ -264,6 +339,8 @@ static TAG_LIST: Shape = Shape::list(&Shape::Structure(&TAG), "item");
 static TAG_SPECIFICATION_LIST: Shape = Shape::list(&Shape::Structure(&TAG_SPECIFICATION), "item");
 
 static TENANCY: Shape = Shape::String(&StringShape::one_of(&["default", "dedicated", "host"]));
+
+static UNSUCCESSFUL_ITEM_SET: Shape = Shape::list(&Shape::Structure(&UNSUCCESSFUL_ITEM), "item");
 
 static USER_ID_GROUP_PAIR_LIST: Shape = Shape::list(&Shape::Structure(&USER_ID_GROUP_PAIR), "item");
 
@@ -278,6 +355,24 @@ static VPC_ATTRIBUTE_NAME: Shape = Shape::String(&StringShape::one_of(&[
 static VPC_CIDR_BLOCK_ASSOCIATION_SET: Shape =
     Shape::list(&Shape::Structure(&VPC_CIDR_BLOCK_ASSOCIATION), "item");
 
+static VPC_ENDPOINT_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static VPC_ENDPOINT_ROUTE_TABLE_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static VPC_ENDPOINT_SECURITY_GROUP_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static VPC_ENDPOINT_SET: Shape = Shape::list(&Shape::Structure(&VPC_ENDPOINT), "item");
+
+static VPC_ENDPOINT_SUBNET_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static VPC_ENDPOINT_TYPE: Shape = Shape::String(&StringShape::one_of(&[
+    "Interface",
+    "Gateway",
+    "GatewayLoadBalancer",
+    "Resource",
+    "ServiceNetwork",
+]));
+
 static VPC_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "VpcId");
 
 static VPC_IPV6_CIDR_BLOCK_ASSOCIATION_SET: Shape =
@@ -288,6 +383,20 @@ static VPC_LIST: Shape = Shape::list(&Shape::Structure(&VPC), "item");
 static ZONE_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "ZoneId");
 
 static ZONE_NAME_STRING_LIST: Shape = Shape::list(&Shape::STRING, "ZoneName");
+
+pub(crate) static ACCOUNT_ATTRIBUTE: StructureSchema = StructureSchema {
+    name: "AccountAttribute",
+    members: &[
+        MemberSchema::new("AttributeName", &Shape::STRING).named("attributeName", "AttributeName"),
+        MemberSchema::new("AttributeValues", &ACCOUNT_ATTRIBUTE_VALUE_LIST)
+            .named("attributeValueSet", "AttributeValueSet"),
+    ],
+};
+
+pub(crate) static ACCOUNT_ATTRIBUTE_VALUE: StructureSchema = StructureSchema {
+    name: "AccountAttributeValue",
+    members: &[MemberSchema::new("AttributeValue", &Shape::STRING).named("attributeValue", "AttributeValue")],
+};
 
 pub(crate) static ADDRESS: StructureSchema = StructureSchema {
     name: "Address",
@@ -357,6 +466,26 @@ pub(crate) static ALLOCATE_ADDRESS_RESULT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static ASSOCIATE_ADDRESS_REQUEST: StructureSchema = StructureSchema {
+    name: "AssociateAddressRequest",
+    members: &[
+        MemberSchema::new("AllocationId", &Shape::STRING),
+        MemberSchema::unsupported("InstanceId"),
+        MemberSchema::new("PublicIp", &Shape::STRING),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkInterfaceId", &Shape::STRING)
+            .named("networkInterfaceId", "NetworkInterfaceId"),
+        MemberSchema::new("PrivateIpAddress", &Shape::STRING).named("privateIpAddress", "PrivateIpAddress"),
+        MemberSchema::new("AllowReassociation", &Shape::Bool)
+            .named("allowReassociation", "AllowReassociation"),
+    ],
+};
+
+pub(crate) static ASSOCIATE_ADDRESS_RESULT: StructureSchema = StructureSchema {
+    name: "AssociateAddressResult",
+    members: &[MemberSchema::new("AssociationId", &Shape::STRING).named("associationId", "AssociationId")],
+};
+
 pub(crate) static ASSOCIATE_ROUTE_TABLE_REQUEST: StructureSchema = StructureSchema {
     name: "AssociateRouteTableRequest",
     members: &[
@@ -407,6 +536,11 @@ pub(crate) static ATTACHMENT_ENA_SRD_UDP_SPECIFICATION: StructureSchema = Struct
 pub(crate) static ATTRIBUTE_BOOLEAN_VALUE: StructureSchema = StructureSchema {
     name: "AttributeBooleanValue",
     members: &[MemberSchema::new("Value", &Shape::Bool).named("value", "Value")],
+};
+
+pub(crate) static ATTRIBUTE_VALUE: StructureSchema = StructureSchema {
+    name: "AttributeValue",
+    members: &[MemberSchema::new("Value", &Shape::STRING).named("value", "Value")],
 };
 
 pub(crate) static AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST: StructureSchema = StructureSchema {
@@ -564,10 +698,82 @@ pub(crate) static CREATE_NAT_GATEWAY_RESULT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static CREATE_NETWORK_ACL_ENTRY_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateNetworkAclEntryRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkAclId", &Shape::STRING).named("networkAclId", "NetworkAclId").required(),
+        MemberSchema::new("RuleNumber", &Shape::INTEGER).named("ruleNumber", "RuleNumber").required(),
+        MemberSchema::new("Protocol", &Shape::STRING).named("protocol", "Protocol").required(),
+        MemberSchema::new("RuleAction", &RULE_ACTION).named("ruleAction", "RuleAction").required(),
+        MemberSchema::new("Egress", &Shape::Bool).named("egress", "Egress").required(),
+        MemberSchema::new("CidrBlock", &Shape::STRING).named("cidrBlock", "CidrBlock"),
+        MemberSchema::new("Ipv6CidrBlock", &Shape::STRING).named("ipv6CidrBlock", "Ipv6CidrBlock"),
+        MemberSchema::new("IcmpTypeCode", &Shape::Structure(&ICMP_TYPE_CODE)).named("Icmp", "Icmp"),
+        MemberSchema::new("PortRange", &Shape::Structure(&PORT_RANGE)).named("portRange", "PortRange"),
+    ],
+};
+
+pub(crate) static CREATE_NETWORK_ACL_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateNetworkAclRequest",
+    members: &[
+        MemberSchema::new("TagSpecifications", &TAG_SPECIFICATION_LIST)
+            .named("TagSpecification", "TagSpecification"),
+        MemberSchema::new("ClientToken", &Shape::STRING),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("VpcId", &Shape::STRING).named("vpcId", "VpcId").required(),
+    ],
+};
+
+pub(crate) static CREATE_NETWORK_ACL_RESULT: StructureSchema = StructureSchema {
+    name: "CreateNetworkAclResult",
+    members: &[
+        MemberSchema::new("NetworkAcl", &Shape::Structure(&NETWORK_ACL)).named("networkAcl", "NetworkAcl"),
+        MemberSchema::new("ClientToken", &Shape::STRING).named("clientToken", "ClientToken"),
+    ],
+};
+
+pub(crate) static CREATE_NETWORK_INTERFACE_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateNetworkInterfaceRequest",
+    members: &[
+        MemberSchema::unsupported("Ipv4Prefixes").named("Ipv4Prefix", "Ipv4Prefix"),
+        MemberSchema::unsupported("Ipv4PrefixCount"),
+        MemberSchema::unsupported("Ipv6Prefixes").named("Ipv6Prefix", "Ipv6Prefix"),
+        MemberSchema::unsupported("Ipv6PrefixCount"),
+        MemberSchema::new("InterfaceType", &NETWORK_INTERFACE_CREATION_TYPE),
+        MemberSchema::new("TagSpecifications", &TAG_SPECIFICATION_LIST)
+            .named("TagSpecification", "TagSpecification"),
+        MemberSchema::new("ClientToken", &Shape::STRING),
+        MemberSchema::unsupported("EnablePrimaryIpv6"),
+        MemberSchema::unsupported("ConnectionTrackingSpecification"),
+        MemberSchema::unsupported("Operator"),
+        MemberSchema::new("SubnetId", &Shape::STRING).named("subnetId", "SubnetId").required(),
+        MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
+        MemberSchema::new("PrivateIpAddress", &Shape::STRING).named("privateIpAddress", "PrivateIpAddress"),
+        MemberSchema::new("Groups", &SECURITY_GROUP_ID_STRING_LIST)
+            .named("SecurityGroupId", "SecurityGroupId"),
+        MemberSchema::unsupported("PrivateIpAddresses").named("privateIpAddresses", "PrivateIpAddresses"),
+        MemberSchema::unsupported("SecondaryPrivateIpAddressCount")
+            .named("secondaryPrivateIpAddressCount", "SecondaryPrivateIpAddressCount"),
+        MemberSchema::unsupported("Ipv6Addresses").named("ipv6Addresses", "Ipv6Addresses"),
+        MemberSchema::unsupported("Ipv6AddressCount").named("ipv6AddressCount", "Ipv6AddressCount"),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+    ],
+};
+
+pub(crate) static CREATE_NETWORK_INTERFACE_RESULT: StructureSchema = StructureSchema {
+    name: "CreateNetworkInterfaceResult",
+    members: &[
+        MemberSchema::new("NetworkInterface", &Shape::Structure(&NETWORK_INTERFACE))
+            .named("networkInterface", "NetworkInterface"),
+        MemberSchema::new("ClientToken", &Shape::STRING).named("clientToken", "ClientToken"),
+    ],
+};
+
 pub(crate) static CREATE_ROUTE_REQUEST: StructureSchema = StructureSchema {
     name: "CreateRouteRequest",
     members: &[
-        MemberSchema::unsupported("DestinationPrefixListId"),
+        MemberSchema::new("DestinationPrefixListId", &Shape::STRING),
         MemberSchema::unsupported("VpcEndpointId"),
         MemberSchema::unsupported("TransitGatewayId"),
         MemberSchema::unsupported("LocalGatewayId"),
@@ -673,6 +879,42 @@ pub(crate) static CREATE_TAGS_REQUEST: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static CREATE_VPC_ENDPOINT_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateVpcEndpointRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("VpcEndpointType", &VPC_ENDPOINT_TYPE),
+        MemberSchema::new("VpcId", &Shape::STRING).required(),
+        MemberSchema::new("ServiceName", &Shape::STRING),
+        MemberSchema::new("PolicyDocument", &Shape::STRING),
+        MemberSchema::new("RouteTableIds", &VPC_ENDPOINT_ROUTE_TABLE_ID_LIST)
+            .named("RouteTableId", "RouteTableId"),
+        MemberSchema::new("SubnetIds", &VPC_ENDPOINT_SUBNET_ID_LIST).named("SubnetId", "SubnetId"),
+        MemberSchema::new("SecurityGroupIds", &VPC_ENDPOINT_SECURITY_GROUP_ID_LIST)
+            .named("SecurityGroupId", "SecurityGroupId"),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE),
+        MemberSchema::new("DnsOptions", &Shape::Structure(&DNS_OPTIONS_SPECIFICATION)),
+        MemberSchema::new("ClientToken", &Shape::STRING),
+        MemberSchema::new("PrivateDnsEnabled", &Shape::Bool),
+        MemberSchema::new("TagSpecifications", &TAG_SPECIFICATION_LIST)
+            .named("TagSpecification", "TagSpecification"),
+        MemberSchema::new("SubnetConfigurations", &SUBNET_CONFIGURATIONS_LIST)
+            .named("SubnetConfiguration", "SubnetConfiguration"),
+        MemberSchema::unsupported("ServiceNetworkArn"),
+        MemberSchema::unsupported("ResourceConfigurationArn"),
+        MemberSchema::new("ServiceRegion", &Shape::STRING),
+    ],
+};
+
+pub(crate) static CREATE_VPC_ENDPOINT_RESULT: StructureSchema = StructureSchema {
+    name: "CreateVpcEndpointResult",
+    members: &[
+        MemberSchema::new("VpcEndpoint", &Shape::Structure(&VPC_ENDPOINT))
+            .named("vpcEndpoint", "VpcEndpoint"),
+        MemberSchema::new("ClientToken", &Shape::STRING).named("clientToken", "ClientToken"),
+    ],
+};
+
 pub(crate) static CREATE_VPC_REQUEST: StructureSchema = StructureSchema {
     name: "CreateVpcRequest",
     members: &[
@@ -722,10 +964,38 @@ pub(crate) static DELETE_NAT_GATEWAY_RESULT: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("NatGatewayId", &Shape::STRING).named("natGatewayId", "NatGatewayId")],
 };
 
+pub(crate) static DELETE_NETWORK_ACL_ENTRY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteNetworkAclEntryRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkAclId", &Shape::STRING).named("networkAclId", "NetworkAclId").required(),
+        MemberSchema::new("RuleNumber", &Shape::INTEGER).named("ruleNumber", "RuleNumber").required(),
+        MemberSchema::new("Egress", &Shape::Bool).named("egress", "Egress").required(),
+    ],
+};
+
+pub(crate) static DELETE_NETWORK_ACL_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteNetworkAclRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkAclId", &Shape::STRING).named("networkAclId", "NetworkAclId").required(),
+    ],
+};
+
+pub(crate) static DELETE_NETWORK_INTERFACE_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteNetworkInterfaceRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkInterfaceId", &Shape::STRING)
+            .named("networkInterfaceId", "NetworkInterfaceId")
+            .required(),
+    ],
+};
+
 pub(crate) static DELETE_ROUTE_REQUEST: StructureSchema = StructureSchema {
     name: "DeleteRouteRequest",
     members: &[
-        MemberSchema::unsupported("DestinationPrefixListId"),
+        MemberSchema::new("DestinationPrefixListId", &Shape::STRING),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
         MemberSchema::new("RouteTableId", &Shape::STRING).named("routeTableId", "RouteTableId").required(),
         MemberSchema::new("DestinationCidrBlock", &Shape::STRING)
@@ -777,12 +1047,44 @@ pub(crate) static DELETE_TAGS_REQUEST: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static DELETE_VPC_ENDPOINTS_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteVpcEndpointsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("VpcEndpointIds", &VPC_ENDPOINT_ID_LIST)
+            .named("VpcEndpointId", "VpcEndpointId")
+            .required(),
+    ],
+};
+
+pub(crate) static DELETE_VPC_ENDPOINTS_RESULT: StructureSchema = StructureSchema {
+    name: "DeleteVpcEndpointsResult",
+    members: &[
+        MemberSchema::new("Unsuccessful", &UNSUCCESSFUL_ITEM_SET).named("unsuccessful", "Unsuccessful")
+    ],
+};
+
 pub(crate) static DELETE_VPC_REQUEST: StructureSchema = StructureSchema {
     name: "DeleteVpcRequest",
     members: &[
         MemberSchema::new("VpcId", &Shape::STRING).required(),
         MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
     ],
+};
+
+pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeAccountAttributesRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("AttributeNames", &ACCOUNT_ATTRIBUTE_NAME_STRING_LIST)
+            .named("attributeName", "AttributeName"),
+    ],
+};
+
+pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeAccountAttributesResult",
+    members: &[MemberSchema::new("AccountAttributes", &ACCOUNT_ATTRIBUTE_LIST)
+        .named("accountAttributeSet", "AccountAttributeSet")],
 };
 
 pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: StructureSchema = StructureSchema {
@@ -836,6 +1138,26 @@ pub(crate) static DESCRIBE_AVAILABILITY_ZONES_RESULT: StructureSchema = Structur
         .named("availabilityZoneInfo", "AvailabilityZoneInfo")],
 };
 
+pub(crate) static DESCRIBE_DHCP_OPTIONS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeDhcpOptionsRequest",
+    members: &[
+        MemberSchema::new("DhcpOptionsIds", &DHCP_OPTIONS_ID_STRING_LIST)
+            .named("DhcpOptionsId", "DhcpOptionsId"),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("MaxResults", &DESCRIBE_DHCP_OPTIONS_MAX_RESULTS),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+    ],
+};
+
+pub(crate) static DESCRIBE_DHCP_OPTIONS_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeDhcpOptionsResult",
+    members: &[
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+        MemberSchema::new("DhcpOptions", &DHCP_OPTIONS_LIST).named("dhcpOptionsSet", "DhcpOptionsSet"),
+    ],
+};
+
 pub(crate) static DESCRIBE_INTERNET_GATEWAYS_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeInternetGatewaysRequest",
     members: &[
@@ -854,6 +1176,25 @@ pub(crate) static DESCRIBE_INTERNET_GATEWAYS_RESULT: StructureSchema = Structure
         MemberSchema::new("InternetGateways", &INTERNET_GATEWAY_LIST)
             .named("internetGatewaySet", "InternetGatewaySet"),
         MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
+pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeManagedPrefixListsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+        MemberSchema::new("MaxResults", &PREFIX_LIST_MAX_RESULTS),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("PrefixListIds", &VALUE_STRING_LIST).named("PrefixListId", "PrefixListId"),
+    ],
+};
+
+pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeManagedPrefixListsResult",
+    members: &[
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+        MemberSchema::new("PrefixLists", &MANAGED_PREFIX_LIST_SET).named("prefixListSet", "PrefixListSet"),
     ],
 };
 
@@ -895,6 +1236,34 @@ pub(crate) static DESCRIBE_NETWORK_ACLS_RESULT: StructureSchema = StructureSchem
     ],
 };
 
+pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeNetworkInterfaceAttributeRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkInterfaceId", &Shape::STRING)
+            .named("networkInterfaceId", "NetworkInterfaceId")
+            .required(),
+        MemberSchema::new("Attribute", &NETWORK_INTERFACE_ATTRIBUTE).named("attribute", "Attribute"),
+    ],
+};
+
+pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeNetworkInterfaceAttributeResult",
+    members: &[
+        MemberSchema::new("Attachment", &Shape::Structure(&NETWORK_INTERFACE_ATTACHMENT))
+            .named("attachment", "Attachment"),
+        MemberSchema::new("Description", &Shape::Structure(&ATTRIBUTE_VALUE))
+            .named("description", "Description"),
+        MemberSchema::new("Groups", &GROUP_IDENTIFIER_LIST).named("groupSet", "GroupSet"),
+        MemberSchema::new("NetworkInterfaceId", &Shape::STRING)
+            .named("networkInterfaceId", "NetworkInterfaceId"),
+        MemberSchema::new("SourceDestCheck", &Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE))
+            .named("sourceDestCheck", "SourceDestCheck"),
+        MemberSchema::new("AssociatePublicIpAddress", &Shape::Bool)
+            .named("associatePublicIpAddress", "AssociatePublicIpAddress"),
+    ],
+};
+
 pub(crate) static DESCRIBE_NETWORK_INTERFACES_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeNetworkInterfacesRequest",
     members: &[
@@ -914,6 +1283,26 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACES_RESULT: StructureSchema = Structur
         MemberSchema::new("NetworkInterfaces", &NETWORK_INTERFACE_LIST)
             .named("networkInterfaceSet", "NetworkInterfaceSet"),
         MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
+pub(crate) static DESCRIBE_PREFIX_LISTS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribePrefixListsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+        MemberSchema::new("MaxResults", &Shape::INTEGER),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("PrefixListIds", &PREFIX_LIST_RESOURCE_ID_STRING_LIST)
+            .named("PrefixListId", "PrefixListId"),
+    ],
+};
+
+pub(crate) static DESCRIBE_PREFIX_LISTS_RESULT: StructureSchema = StructureSchema {
+    name: "DescribePrefixListsResult",
+    members: &[
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+        MemberSchema::new("PrefixLists", &PREFIX_LIST_SET).named("prefixListSet", "PrefixListSet"),
     ],
 };
 
@@ -1052,6 +1441,47 @@ pub(crate) static DESCRIBE_VPC_ATTRIBUTE_RESULT: StructureSchema = StructureSche
     ],
 };
 
+pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeVpcEndpointServicesRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("ServiceNames", &VALUE_STRING_LIST).named("ServiceName", "ServiceName"),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+        MemberSchema::new("MaxResults", &Shape::INTEGER),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("ServiceRegions", &VALUE_STRING_LIST).named("ServiceRegion", "ServiceRegion"),
+    ],
+};
+
+pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeVpcEndpointServicesResult",
+    members: &[
+        MemberSchema::new("ServiceNames", &VALUE_STRING_LIST).named("serviceNameSet", "ServiceNameSet"),
+        MemberSchema::new("ServiceDetails", &SERVICE_DETAIL_SET)
+            .named("serviceDetailSet", "ServiceDetailSet"),
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
+pub(crate) static DESCRIBE_VPC_ENDPOINTS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeVpcEndpointsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("VpcEndpointIds", &VPC_ENDPOINT_ID_LIST).named("VpcEndpointId", "VpcEndpointId"),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+        MemberSchema::new("MaxResults", &Shape::INTEGER),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_VPC_ENDPOINTS_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeVpcEndpointsResult",
+    members: &[
+        MemberSchema::new("VpcEndpoints", &VPC_ENDPOINT_SET).named("vpcEndpointSet", "VpcEndpointSet"),
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
 pub(crate) static DESCRIBE_VPCS_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeVpcsRequest",
     members: &[
@@ -1082,6 +1512,34 @@ pub(crate) static DETACH_INTERNET_GATEWAY_REQUEST: StructureSchema = StructureSc
     ],
 };
 
+pub(crate) static DHCP_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "DhcpConfiguration",
+    members: &[
+        MemberSchema::new("Key", &Shape::STRING).named("key", "Key"),
+        MemberSchema::new("Values", &DHCP_CONFIGURATION_VALUE_LIST).named("valueSet", "ValueSet"),
+    ],
+};
+
+pub(crate) static DHCP_OPTIONS: StructureSchema = StructureSchema {
+    name: "DhcpOptions",
+    members: &[
+        MemberSchema::new("OwnerId", &Shape::STRING).named("ownerId", "OwnerId"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("DhcpOptionsId", &Shape::STRING).named("dhcpOptionsId", "DhcpOptionsId"),
+        MemberSchema::new("DhcpConfigurations", &DHCP_CONFIGURATION_LIST)
+            .named("dhcpConfigurationSet", "DhcpConfigurationSet"),
+    ],
+};
+
+pub(crate) static DISASSOCIATE_ADDRESS_REQUEST: StructureSchema = StructureSchema {
+    name: "DisassociateAddressRequest",
+    members: &[
+        MemberSchema::new("AssociationId", &Shape::STRING),
+        MemberSchema::new("PublicIp", &Shape::STRING),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+    ],
+};
+
 pub(crate) static DISASSOCIATE_ROUTE_TABLE_REQUEST: StructureSchema = StructureSchema {
     name: "DisassociateRouteTableRequest",
     members: &[
@@ -1090,11 +1548,82 @@ pub(crate) static DISASSOCIATE_ROUTE_TABLE_REQUEST: StructureSchema = StructureS
     ],
 };
 
+pub(crate) static DNS_ENTRY: StructureSchema = StructureSchema {
+    name: "DnsEntry",
+    members: &[
+        MemberSchema::new("DnsName", &Shape::STRING).named("dnsName", "DnsName"),
+        MemberSchema::new("HostedZoneId", &Shape::STRING).named("hostedZoneId", "HostedZoneId"),
+    ],
+};
+
+pub(crate) static DNS_OPTIONS: StructureSchema = StructureSchema {
+    name: "DnsOptions",
+    members: &[
+        MemberSchema::new("DnsRecordIpType", &DNS_RECORD_IP_TYPE).named("dnsRecordIpType", "DnsRecordIpType"),
+        MemberSchema::new("PrivateDnsOnlyForInboundResolverEndpoint", &Shape::Bool)
+            .named("privateDnsOnlyForInboundResolverEndpoint", "PrivateDnsOnlyForInboundResolverEndpoint"),
+        MemberSchema::new("PrivateDnsPreference", &Shape::STRING)
+            .named("privateDnsPreference", "PrivateDnsPreference"),
+        MemberSchema::new("PrivateDnsSpecifiedDomains", &PRIVATE_DNS_SPECIFIED_DOMAIN_SET)
+            .named("privateDnsSpecifiedDomainSet", "PrivateDnsSpecifiedDomainSet"),
+    ],
+};
+
+pub(crate) static DNS_OPTIONS_SPECIFICATION: StructureSchema = StructureSchema {
+    name: "DnsOptionsSpecification",
+    members: &[
+        MemberSchema::new("DnsRecordIpType", &DNS_RECORD_IP_TYPE),
+        MemberSchema::new("PrivateDnsOnlyForInboundResolverEndpoint", &Shape::Bool),
+        MemberSchema::new("PrivateDnsPreference", &Shape::STRING),
+        MemberSchema::new("PrivateDnsSpecifiedDomains", &PRIVATE_DNS_SPECIFIED_DOMAIN_SET)
+            .named("PrivateDnsSpecifiedDomain", "PrivateDnsSpecifiedDomain"),
+    ],
+};
+
 pub(crate) static FILTER: StructureSchema = StructureSchema {
     name: "Filter",
     members: &[
         MemberSchema::new("Name", &Shape::STRING),
         MemberSchema::new("Values", &VALUE_STRING_LIST).named("Value", "Value"),
+    ],
+};
+
+pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST: StructureSchema = StructureSchema {
+    name: "GetManagedPrefixListEntriesRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("PrefixListId", &Shape::STRING).required(),
+        MemberSchema::new("TargetVersion", &Shape::LONG),
+        MemberSchema::new("MaxResults", &PREFIX_LIST_MAX_RESULTS),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT: StructureSchema = StructureSchema {
+    name: "GetManagedPrefixListEntriesResult",
+    members: &[
+        MemberSchema::new("Entries", &PREFIX_LIST_ENTRY_SET).named("entrySet", "EntrySet"),
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+    ],
+};
+
+pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_REQUEST: StructureSchema = StructureSchema {
+    name: "GetSecurityGroupsForVpcRequest",
+    members: &[
+        MemberSchema::new("VpcId", &Shape::STRING).required(),
+        MemberSchema::new("NextToken", &Shape::STRING),
+        MemberSchema::new("MaxResults", &GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS),
+        MemberSchema::new("Filters", &FILTER_LIST).named("Filter", "Filter"),
+        MemberSchema::new("DryRun", &Shape::Bool),
+    ],
+};
+
+pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_RESULT: StructureSchema = StructureSchema {
+    name: "GetSecurityGroupsForVpcResult",
+    members: &[
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
+        MemberSchema::new("SecurityGroupForVpcs", &SECURITY_GROUP_FOR_VPC_LIST)
+            .named("securityGroupForVpcSet", "SecurityGroupForVpcSet"),
     ],
 };
 
@@ -1143,7 +1672,7 @@ pub(crate) static IP_PERMISSION: StructureSchema = StructureSchema {
         MemberSchema::new("UserIdGroupPairs", &USER_ID_GROUP_PAIR_LIST).named("groups", "Groups"),
         MemberSchema::new("IpRanges", &IP_RANGE_LIST).named("ipRanges", "IpRanges"),
         MemberSchema::new("Ipv6Ranges", &IPV6_RANGE_LIST).named("ipv6Ranges", "Ipv6Ranges"),
-        MemberSchema::unsupported("PrefixListIds").named("prefixListIds", "PrefixListIds"),
+        MemberSchema::new("PrefixListIds", &PREFIX_LIST_ID_LIST).named("prefixListIds", "PrefixListIds"),
     ],
 };
 
@@ -1170,6 +1699,56 @@ pub(crate) static IPV6_RANGE: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
         MemberSchema::new("CidrIpv6", &Shape::STRING).named("cidrIpv6", "CidrIpv6"),
+    ],
+};
+
+pub(crate) static LAST_ERROR: StructureSchema = StructureSchema {
+    name: "LastError",
+    members: &[
+        MemberSchema::new("Message", &Shape::STRING).named("message", "Message"),
+        MemberSchema::new("Code", &Shape::STRING).named("code", "Code"),
+    ],
+};
+
+pub(crate) static MANAGED_PREFIX_LIST: StructureSchema = StructureSchema {
+    name: "ManagedPrefixList",
+    members: &[
+        MemberSchema::new("PrefixListId", &Shape::STRING).named("prefixListId", "PrefixListId"),
+        MemberSchema::new("AddressFamily", &Shape::STRING).named("addressFamily", "AddressFamily"),
+        MemberSchema::new("State", &Shape::STRING).named("state", "State"),
+        MemberSchema::new("StateMessage", &Shape::STRING).named("stateMessage", "StateMessage"),
+        MemberSchema::new("PrefixListArn", &Shape::STRING).named("prefixListArn", "PrefixListArn"),
+        MemberSchema::new("PrefixListName", &Shape::STRING).named("prefixListName", "PrefixListName"),
+        MemberSchema::new("MaxEntries", &Shape::INTEGER).named("maxEntries", "MaxEntries"),
+        MemberSchema::new("Version", &Shape::LONG).named("version", "Version"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("OwnerId", &Shape::STRING).named("ownerId", "OwnerId"),
+        MemberSchema::new("IpamPrefixListResolverTargetId", &Shape::STRING)
+            .named("ipamPrefixListResolverTargetId", "IpamPrefixListResolverTargetId"),
+        MemberSchema::new("IpamPrefixListResolverSyncEnabled", &Shape::Bool)
+            .named("ipamPrefixListResolverSyncEnabled", "IpamPrefixListResolverSyncEnabled"),
+    ],
+};
+
+pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructureSchema = StructureSchema {
+    name: "ModifyNetworkInterfaceAttributeRequest",
+    members: &[
+        MemberSchema::unsupported("EnaSrdSpecification"),
+        MemberSchema::unsupported("EnablePrimaryIpv6"),
+        MemberSchema::unsupported("ConnectionTrackingSpecification"),
+        MemberSchema::unsupported("AssociatePublicIpAddress"),
+        MemberSchema::unsupported("AssociatedSubnetIds").named("AssociatedSubnetId", "AssociatedSubnetId"),
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkInterfaceId", &Shape::STRING)
+            .named("networkInterfaceId", "NetworkInterfaceId")
+            .required(),
+        MemberSchema::new("Description", &Shape::Structure(&ATTRIBUTE_VALUE))
+            .named("description", "Description"),
+        MemberSchema::new("SourceDestCheck", &Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE))
+            .named("sourceDestCheck", "SourceDestCheck"),
+        MemberSchema::new("Groups", &SECURITY_GROUP_ID_STRING_LIST)
+            .named("SecurityGroupId", "SecurityGroupId"),
+        MemberSchema::unsupported("Attachment").named("attachment", "Attachment"),
     ],
 };
 
@@ -1217,6 +1796,37 @@ pub(crate) static MODIFY_VPC_ATTRIBUTE_REQUEST: StructureSchema = StructureSchem
         MemberSchema::new("VpcId", &Shape::STRING).named("vpcId", "VpcId").required(),
         MemberSchema::new("EnableNetworkAddressUsageMetrics", &Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
     ],
+};
+
+pub(crate) static MODIFY_VPC_ENDPOINT_REQUEST: StructureSchema = StructureSchema {
+    name: "ModifyVpcEndpointRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("VpcEndpointId", &Shape::STRING).required(),
+        MemberSchema::new("ResetPolicy", &Shape::Bool),
+        MemberSchema::new("PolicyDocument", &Shape::STRING),
+        MemberSchema::new("AddRouteTableIds", &VPC_ENDPOINT_ROUTE_TABLE_ID_LIST)
+            .named("AddRouteTableId", "AddRouteTableId"),
+        MemberSchema::new("RemoveRouteTableIds", &VPC_ENDPOINT_ROUTE_TABLE_ID_LIST)
+            .named("RemoveRouteTableId", "RemoveRouteTableId"),
+        MemberSchema::new("AddSubnetIds", &VPC_ENDPOINT_SUBNET_ID_LIST).named("AddSubnetId", "AddSubnetId"),
+        MemberSchema::new("RemoveSubnetIds", &VPC_ENDPOINT_SUBNET_ID_LIST)
+            .named("RemoveSubnetId", "RemoveSubnetId"),
+        MemberSchema::new("AddSecurityGroupIds", &VPC_ENDPOINT_SECURITY_GROUP_ID_LIST)
+            .named("AddSecurityGroupId", "AddSecurityGroupId"),
+        MemberSchema::new("RemoveSecurityGroupIds", &VPC_ENDPOINT_SECURITY_GROUP_ID_LIST)
+            .named("RemoveSecurityGroupId", "RemoveSecurityGroupId"),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE),
+        MemberSchema::new("DnsOptions", &Shape::Structure(&DNS_OPTIONS_SPECIFICATION)),
+        MemberSchema::new("PrivateDnsEnabled", &Shape::Bool),
+        MemberSchema::new("SubnetConfigurations", &SUBNET_CONFIGURATIONS_LIST)
+            .named("SubnetConfiguration", "SubnetConfiguration"),
+    ],
+};
+
+pub(crate) static MODIFY_VPC_ENDPOINT_RESULT: StructureSchema = StructureSchema {
+    name: "ModifyVpcEndpointResult",
+    members: &[MemberSchema::new("Return", &Shape::Bool).named("return", "Return")],
 };
 
 pub(crate) static NAT_GATEWAY: StructureSchema = StructureSchema {
@@ -1313,7 +1923,7 @@ pub(crate) static NETWORK_ACL_ENTRY: StructureSchema = StructureSchema {
         MemberSchema::new("Ipv6CidrBlock", &Shape::STRING).named("ipv6CidrBlock", "Ipv6CidrBlock"),
         MemberSchema::new("PortRange", &Shape::Structure(&PORT_RANGE)).named("portRange", "PortRange"),
         MemberSchema::new("Protocol", &Shape::STRING).named("protocol", "Protocol"),
-        MemberSchema::new("RuleAction", &Shape::STRING).named("ruleAction", "RuleAction"),
+        MemberSchema::new("RuleAction", &RULE_ACTION).named("ruleAction", "RuleAction"),
         MemberSchema::new("RuleNumber", &Shape::INTEGER).named("ruleNumber", "RuleNumber"),
     ],
 };
@@ -1437,6 +2047,36 @@ pub(crate) static PORT_RANGE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static PREFIX_LIST: StructureSchema = StructureSchema {
+    name: "PrefixList",
+    members: &[
+        MemberSchema::new("Cidrs", &VALUE_STRING_LIST).named("cidrSet", "CidrSet"),
+        MemberSchema::new("PrefixListId", &Shape::STRING).named("prefixListId", "PrefixListId"),
+        MemberSchema::new("PrefixListName", &Shape::STRING).named("prefixListName", "PrefixListName"),
+    ],
+};
+
+pub(crate) static PREFIX_LIST_ENTRY: StructureSchema = StructureSchema {
+    name: "PrefixListEntry",
+    members: &[
+        MemberSchema::new("Cidr", &Shape::STRING).named("cidr", "Cidr"),
+        MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
+    ],
+};
+
+pub(crate) static PREFIX_LIST_ID: StructureSchema = StructureSchema {
+    name: "PrefixListId",
+    members: &[
+        MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
+        MemberSchema::new("PrefixListId", &Shape::STRING).named("prefixListId", "PrefixListId"),
+    ],
+};
+
+pub(crate) static PRIVATE_DNS_DETAILS: StructureSchema = StructureSchema {
+    name: "PrivateDnsDetails",
+    members: &[MemberSchema::new("PrivateDnsName", &Shape::STRING).named("privateDnsName", "PrivateDnsName")],
+};
+
 pub(crate) static PRIVATE_DNS_NAME_OPTIONS_ON_LAUNCH: StructureSchema = StructureSchema {
     name: "PrivateDnsNameOptionsOnLaunch",
     members: &[
@@ -1523,10 +2163,42 @@ pub(crate) static RELEASE_ADDRESS_REQUEST: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST: StructureSchema = StructureSchema {
+    name: "ReplaceNetworkAclAssociationRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("AssociationId", &Shape::STRING).named("associationId", "AssociationId").required(),
+        MemberSchema::new("NetworkAclId", &Shape::STRING).named("networkAclId", "NetworkAclId").required(),
+    ],
+};
+
+pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION_RESULT: StructureSchema = StructureSchema {
+    name: "ReplaceNetworkAclAssociationResult",
+    members: &[
+        MemberSchema::new("NewAssociationId", &Shape::STRING).named("newAssociationId", "NewAssociationId")
+    ],
+};
+
+pub(crate) static REPLACE_NETWORK_ACL_ENTRY_REQUEST: StructureSchema = StructureSchema {
+    name: "ReplaceNetworkAclEntryRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool).named("dryRun", "DryRun"),
+        MemberSchema::new("NetworkAclId", &Shape::STRING).named("networkAclId", "NetworkAclId").required(),
+        MemberSchema::new("RuleNumber", &Shape::INTEGER).named("ruleNumber", "RuleNumber").required(),
+        MemberSchema::new("Protocol", &Shape::STRING).named("protocol", "Protocol").required(),
+        MemberSchema::new("RuleAction", &RULE_ACTION).named("ruleAction", "RuleAction").required(),
+        MemberSchema::new("Egress", &Shape::Bool).named("egress", "Egress").required(),
+        MemberSchema::new("CidrBlock", &Shape::STRING).named("cidrBlock", "CidrBlock"),
+        MemberSchema::new("Ipv6CidrBlock", &Shape::STRING).named("ipv6CidrBlock", "Ipv6CidrBlock"),
+        MemberSchema::new("IcmpTypeCode", &Shape::Structure(&ICMP_TYPE_CODE)).named("Icmp", "Icmp"),
+        MemberSchema::new("PortRange", &Shape::Structure(&PORT_RANGE)).named("portRange", "PortRange"),
+    ],
+};
+
 pub(crate) static REPLACE_ROUTE_REQUEST: StructureSchema = StructureSchema {
     name: "ReplaceRouteRequest",
     members: &[
-        MemberSchema::unsupported("DestinationPrefixListId"),
+        MemberSchema::new("DestinationPrefixListId", &Shape::STRING),
         MemberSchema::unsupported("VpcEndpointId"),
         MemberSchema::unsupported("LocalTarget"),
         MemberSchema::unsupported("TransitGatewayId"),
@@ -1732,6 +2404,26 @@ pub(crate) static SECURITY_GROUP: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static SECURITY_GROUP_FOR_VPC: StructureSchema = StructureSchema {
+    name: "SecurityGroupForVpc",
+    members: &[
+        MemberSchema::new("Description", &Shape::STRING).named("description", "Description"),
+        MemberSchema::new("GroupName", &Shape::STRING).named("groupName", "GroupName"),
+        MemberSchema::new("OwnerId", &Shape::STRING).named("ownerId", "OwnerId"),
+        MemberSchema::new("GroupId", &Shape::STRING).named("groupId", "GroupId"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("PrimaryVpcId", &Shape::STRING).named("primaryVpcId", "PrimaryVpcId"),
+    ],
+};
+
+pub(crate) static SECURITY_GROUP_IDENTIFIER: StructureSchema = StructureSchema {
+    name: "SecurityGroupIdentifier",
+    members: &[
+        MemberSchema::new("GroupId", &Shape::STRING).named("groupId", "GroupId"),
+        MemberSchema::new("GroupName", &Shape::STRING).named("groupName", "GroupName"),
+    ],
+};
+
 pub(crate) static SECURITY_GROUP_RULE: StructureSchema = StructureSchema {
     name: "SecurityGroupRule",
     members: &[
@@ -1771,7 +2463,7 @@ pub(crate) static SECURITY_GROUP_RULE_REQUEST: StructureSchema = StructureSchema
         MemberSchema::new("ToPort", &Shape::INTEGER),
         MemberSchema::new("CidrIpv4", &Shape::STRING),
         MemberSchema::new("CidrIpv6", &Shape::STRING),
-        MemberSchema::unsupported("PrefixListId"),
+        MemberSchema::new("PrefixListId", &Shape::STRING),
         MemberSchema::new("ReferencedGroupId", &Shape::STRING),
         MemberSchema::new("Description", &Shape::STRING),
     ],
@@ -1783,6 +2475,44 @@ pub(crate) static SECURITY_GROUP_RULE_UPDATE: StructureSchema = StructureSchema 
         MemberSchema::new("SecurityGroupRuleId", &Shape::STRING).required(),
         MemberSchema::new("SecurityGroupRule", &Shape::Structure(&SECURITY_GROUP_RULE_REQUEST)),
     ],
+};
+
+pub(crate) static SERVICE_DETAIL: StructureSchema = StructureSchema {
+    name: "ServiceDetail",
+    members: &[
+        MemberSchema::new("ServiceName", &Shape::STRING).named("serviceName", "ServiceName"),
+        MemberSchema::new("ServiceId", &Shape::STRING).named("serviceId", "ServiceId"),
+        MemberSchema::new("ServiceType", &SERVICE_TYPE_DETAIL_SET).named("serviceType", "ServiceType"),
+        MemberSchema::new("ServiceRegion", &Shape::STRING).named("serviceRegion", "ServiceRegion"),
+        MemberSchema::new("AvailabilityZoneIds", &VALUE_STRING_LIST)
+            .named("availabilityZoneIdSet", "AvailabilityZoneIdSet"),
+        MemberSchema::new("AvailabilityZones", &VALUE_STRING_LIST)
+            .named("availabilityZoneSet", "AvailabilityZoneSet"),
+        MemberSchema::new("Owner", &Shape::STRING).named("owner", "Owner"),
+        MemberSchema::new("BaseEndpointDnsNames", &VALUE_STRING_LIST)
+            .named("baseEndpointDnsNameSet", "BaseEndpointDnsNameSet"),
+        MemberSchema::new("PrivateDnsName", &Shape::STRING).named("privateDnsName", "PrivateDnsName"),
+        MemberSchema::new("PrivateDnsNames", &PRIVATE_DNS_DETAILS_SET)
+            .named("privateDnsNameSet", "PrivateDnsNameSet"),
+        MemberSchema::new("VpcEndpointPolicySupported", &Shape::Bool)
+            .named("vpcEndpointPolicySupported", "VpcEndpointPolicySupported"),
+        MemberSchema::new("AcceptanceRequired", &Shape::Bool)
+            .named("acceptanceRequired", "AcceptanceRequired"),
+        MemberSchema::new("ManagesVpcEndpoints", &Shape::Bool)
+            .named("managesVpcEndpoints", "ManagesVpcEndpoints"),
+        MemberSchema::new("PayerResponsibility", &Shape::STRING)
+            .named("payerResponsibility", "PayerResponsibility"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("PrivateDnsNameVerificationState", &Shape::STRING)
+            .named("privateDnsNameVerificationState", "PrivateDnsNameVerificationState"),
+        MemberSchema::new("SupportedIpAddressTypes", &SUPPORTED_IP_ADDRESS_TYPES)
+            .named("supportedIpAddressTypeSet", "SupportedIpAddressTypeSet"),
+    ],
+};
+
+pub(crate) static SERVICE_TYPE_DETAIL: StructureSchema = StructureSchema {
+    name: "ServiceTypeDetail",
+    members: &[MemberSchema::new("ServiceType", &Shape::STRING).named("serviceType", "ServiceType")],
 };
 
 pub(crate) static SUBNET: StructureSchema = StructureSchema {
@@ -1835,6 +2565,23 @@ pub(crate) static SUBNET_CIDR_BLOCK_STATE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static SUBNET_CONFIGURATION: StructureSchema = StructureSchema {
+    name: "SubnetConfiguration",
+    members: &[
+        MemberSchema::new("SubnetId", &Shape::STRING),
+        MemberSchema::new("Ipv4", &Shape::STRING),
+        MemberSchema::unsupported("Ipv6"),
+    ],
+};
+
+pub(crate) static SUBNET_IP_PREFIXES: StructureSchema = StructureSchema {
+    name: "SubnetIpPrefixes",
+    members: &[
+        MemberSchema::new("SubnetId", &Shape::STRING).named("subnetId", "SubnetId"),
+        MemberSchema::new("IpPrefixes", &VALUE_STRING_LIST).named("ipPrefixSet", "IpPrefixSet"),
+    ],
+};
+
 pub(crate) static SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION: StructureSchema = StructureSchema {
     name: "SubnetIpv6CidrBlockAssociation",
     members: &[
@@ -1871,6 +2618,22 @@ pub(crate) static TAG_SPECIFICATION: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("ResourceType", &RESOURCE_TYPE).named("resourceType", "ResourceType"),
         MemberSchema::new("Tags", &TAG_LIST).named("Tag", "Tag"),
+    ],
+};
+
+pub(crate) static UNSUCCESSFUL_ITEM: StructureSchema = StructureSchema {
+    name: "UnsuccessfulItem",
+    members: &[
+        MemberSchema::new("Error", &Shape::Structure(&UNSUCCESSFUL_ITEM_ERROR)).named("error", "Error"),
+        MemberSchema::new("ResourceId", &Shape::STRING).named("resourceId", "ResourceId"),
+    ],
+};
+
+pub(crate) static UNSUCCESSFUL_ITEM_ERROR: StructureSchema = StructureSchema {
+    name: "UnsuccessfulItemError",
+    members: &[
+        MemberSchema::new("Code", &Shape::STRING).named("code", "Code"),
+        MemberSchema::new("Message", &Shape::STRING).named("message", "Message"),
     ],
 };
 
@@ -2005,6 +2768,41 @@ pub(crate) static VPC_ENCRYPTION_CONTROL_EXCLUSIONS: StructureSchema = Structure
             .named("vpcLattice", "VpcLattice"),
         MemberSchema::new("ElasticFileSystem", &Shape::Structure(&VPC_ENCRYPTION_CONTROL_EXCLUSION))
             .named("elasticFileSystem", "ElasticFileSystem"),
+    ],
+};
+
+pub(crate) static VPC_ENDPOINT: StructureSchema = StructureSchema {
+    name: "VpcEndpoint",
+    members: &[
+        MemberSchema::new("VpcEndpointId", &Shape::STRING).named("vpcEndpointId", "VpcEndpointId"),
+        MemberSchema::new("VpcEndpointType", &VPC_ENDPOINT_TYPE).named("vpcEndpointType", "VpcEndpointType"),
+        MemberSchema::new("VpcId", &Shape::STRING).named("vpcId", "VpcId"),
+        MemberSchema::new("ServiceName", &Shape::STRING).named("serviceName", "ServiceName"),
+        MemberSchema::new("State", &Shape::STRING).named("state", "State"),
+        MemberSchema::new("PolicyDocument", &Shape::STRING).named("policyDocument", "PolicyDocument"),
+        MemberSchema::new("RouteTableIds", &VALUE_STRING_LIST).named("routeTableIdSet", "RouteTableIdSet"),
+        MemberSchema::new("SubnetIds", &VALUE_STRING_LIST).named("subnetIdSet", "SubnetIdSet"),
+        MemberSchema::new("Groups", &GROUP_IDENTIFIER_SET).named("groupSet", "GroupSet"),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE).named("ipAddressType", "IpAddressType"),
+        MemberSchema::new("DnsOptions", &Shape::Structure(&DNS_OPTIONS)).named("dnsOptions", "DnsOptions"),
+        MemberSchema::new("PrivateDnsEnabled", &Shape::Bool).named("privateDnsEnabled", "PrivateDnsEnabled"),
+        MemberSchema::new("RequesterManaged", &Shape::Bool).named("requesterManaged", "RequesterManaged"),
+        MemberSchema::new("NetworkInterfaceIds", &VALUE_STRING_LIST)
+            .named("networkInterfaceIdSet", "NetworkInterfaceIdSet"),
+        MemberSchema::new("DnsEntries", &DNS_ENTRY_SET).named("dnsEntrySet", "DnsEntrySet"),
+        MemberSchema::new("CreationTimestamp", &Shape::Timestamp)
+            .named("creationTimestamp", "CreationTimestamp"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("OwnerId", &Shape::STRING).named("ownerId", "OwnerId"),
+        MemberSchema::new("LastError", &Shape::Structure(&LAST_ERROR)).named("lastError", "LastError"),
+        MemberSchema::new("Ipv4Prefixes", &SUBNET_IP_PREFIXES_LIST).named("ipv4PrefixSet", "Ipv4PrefixSet"),
+        MemberSchema::new("Ipv6Prefixes", &SUBNET_IP_PREFIXES_LIST).named("ipv6PrefixSet", "Ipv6PrefixSet"),
+        MemberSchema::new("FailureReason", &Shape::STRING).named("failureReason", "FailureReason"),
+        MemberSchema::new("ServiceNetworkArn", &Shape::STRING)
+            .named("serviceNetworkArn", "ServiceNetworkArn"),
+        MemberSchema::new("ResourceConfigurationArn", &Shape::STRING)
+            .named("resourceConfigurationArn", "ResourceConfigurationArn"),
+        MemberSchema::new("ServiceRegion", &Shape::STRING).named("serviceRegion", "ServiceRegion"),
     ],
 };
 

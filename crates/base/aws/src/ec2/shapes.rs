@@ -11,6 +11,13 @@ use pileus_model::Blob;
 use super::schema;
 
 pileus_model::structure! {
+    AccountAttribute = schema::ACCOUNT_ATTRIBUTE {
+        attribute_name: Option<String> = "AttributeName",
+        attribute_values: Option<Vec<AccountAttributeValue>> = "AttributeValues",
+    }
+    AccountAttributeValue = schema::ACCOUNT_ATTRIBUTE_VALUE {
+        attribute_value: Option<String> = "AttributeValue",
+    }
     Address = schema::ADDRESS {
         allocation_id: Option<String> = "AllocationId",
         association_id: Option<String> = "AssociationId",
@@ -50,6 +57,16 @@ pileus_model::structure! {
         carrier_ip: Option<String> = "CarrierIp",
         public_ip: Option<String> = "PublicIp",
     }
+    AssociateAddressRequest = schema::ASSOCIATE_ADDRESS_REQUEST {
+        allocation_id: Option<String> = "AllocationId",
+        public_ip: Option<String> = "PublicIp",
+        network_interface_id: Option<String> = "NetworkInterfaceId",
+        private_ip_address: Option<String> = "PrivateIpAddress",
+        allow_reassociation: Option<bool> = "AllowReassociation",
+    }
+    AssociateAddressResult = schema::ASSOCIATE_ADDRESS_RESULT {
+        association_id: Option<String> = "AssociationId",
+    }
     AssociateRouteTableRequest = schema::ASSOCIATE_ROUTE_TABLE_REQUEST {
         subnet_id: Option<String> = "SubnetId",
         route_table_id: String = "RouteTableId",
@@ -71,6 +88,9 @@ pileus_model::structure! {
     }
     AttributeBooleanValue = schema::ATTRIBUTE_BOOLEAN_VALUE {
         value: Option<bool> = "Value",
+    }
+    AttributeValue = schema::ATTRIBUTE_VALUE {
+        value: Option<String> = "Value",
     }
     AuthorizeSecurityGroupEgressRequest = schema::AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST {
         tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
@@ -145,7 +165,41 @@ pileus_model::structure! {
         client_token: Option<String> = "ClientToken",
         nat_gateway: Option<NatGateway> = "NatGateway",
     }
+    CreateNetworkAclEntryRequest = schema::CREATE_NETWORK_ACL_ENTRY_REQUEST {
+        network_acl_id: String = "NetworkAclId",
+        rule_number: i64 = "RuleNumber",
+        protocol: String = "Protocol",
+        rule_action: String = "RuleAction",
+        egress: bool = "Egress",
+        cidr_block: Option<String> = "CidrBlock",
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock",
+        icmp_type_code: Option<IcmpTypeCode> = "IcmpTypeCode",
+        port_range: Option<PortRange> = "PortRange",
+    }
+    CreateNetworkAclRequest = schema::CREATE_NETWORK_ACL_REQUEST {
+        tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
+        client_token: Option<String> = "ClientToken",
+        vpc_id: String = "VpcId",
+    }
+    CreateNetworkAclResult = schema::CREATE_NETWORK_ACL_RESULT {
+        network_acl: Option<NetworkAcl> = "NetworkAcl",
+        client_token: Option<String> = "ClientToken",
+    }
+    CreateNetworkInterfaceRequest = schema::CREATE_NETWORK_INTERFACE_REQUEST {
+        interface_type: Option<String> = "InterfaceType",
+        tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
+        client_token: Option<String> = "ClientToken",
+        subnet_id: String = "SubnetId",
+        description: Option<String> = "Description",
+        private_ip_address: Option<String> = "PrivateIpAddress",
+        groups: Option<Vec<String>> = "Groups",
+    }
+    CreateNetworkInterfaceResult = schema::CREATE_NETWORK_INTERFACE_RESULT {
+        network_interface: Option<NetworkInterface> = "NetworkInterface",
+        client_token: Option<String> = "ClientToken",
+    }
     CreateRouteRequest = schema::CREATE_ROUTE_REQUEST {
+        destination_prefix_list_id: Option<String> = "DestinationPrefixListId",
         route_table_id: String = "RouteTableId",
         destination_cidr_block: Option<String> = "DestinationCidrBlock",
         gateway_id: Option<String> = "GatewayId",
@@ -189,6 +243,26 @@ pileus_model::structure! {
         resources: Vec<String> = "Resources",
         tags: Vec<Tag> = "Tags",
     }
+    CreateVpcEndpointRequest = schema::CREATE_VPC_ENDPOINT_REQUEST {
+        vpc_endpoint_type: Option<String> = "VpcEndpointType",
+        vpc_id: String = "VpcId",
+        service_name: Option<String> = "ServiceName",
+        policy_document: Option<String> = "PolicyDocument",
+        route_table_ids: Option<Vec<String>> = "RouteTableIds",
+        subnet_ids: Option<Vec<String>> = "SubnetIds",
+        security_group_ids: Option<Vec<String>> = "SecurityGroupIds",
+        ip_address_type: Option<String> = "IpAddressType",
+        dns_options: Option<DnsOptionsSpecification> = "DnsOptions",
+        client_token: Option<String> = "ClientToken",
+        private_dns_enabled: Option<bool> = "PrivateDnsEnabled",
+        tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
+        subnet_configurations: Option<Vec<SubnetConfiguration>> = "SubnetConfigurations",
+        service_region: Option<String> = "ServiceRegion",
+    }
+    CreateVpcEndpointResult = schema::CREATE_VPC_ENDPOINT_RESULT {
+        vpc_endpoint: Option<VpcEndpoint> = "VpcEndpoint",
+        client_token: Option<String> = "ClientToken",
+    }
     CreateVpcRequest = schema::CREATE_VPC_REQUEST {
         cidr_block: Option<String> = "CidrBlock",
         tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
@@ -207,7 +281,19 @@ pileus_model::structure! {
     DeleteNatGatewayResult = schema::DELETE_NAT_GATEWAY_RESULT {
         nat_gateway_id: Option<String> = "NatGatewayId",
     }
+    DeleteNetworkAclEntryRequest = schema::DELETE_NETWORK_ACL_ENTRY_REQUEST {
+        network_acl_id: String = "NetworkAclId",
+        rule_number: i64 = "RuleNumber",
+        egress: bool = "Egress",
+    }
+    DeleteNetworkAclRequest = schema::DELETE_NETWORK_ACL_REQUEST {
+        network_acl_id: String = "NetworkAclId",
+    }
+    DeleteNetworkInterfaceRequest = schema::DELETE_NETWORK_INTERFACE_REQUEST {
+        network_interface_id: String = "NetworkInterfaceId",
+    }
     DeleteRouteRequest = schema::DELETE_ROUTE_REQUEST {
+        destination_prefix_list_id: Option<String> = "DestinationPrefixListId",
         route_table_id: String = "RouteTableId",
         destination_cidr_block: Option<String> = "DestinationCidrBlock",
     }
@@ -228,8 +314,20 @@ pileus_model::structure! {
         resources: Vec<String> = "Resources",
         tags: Option<Vec<Tag>> = "Tags",
     }
+    DeleteVpcEndpointsRequest = schema::DELETE_VPC_ENDPOINTS_REQUEST {
+        vpc_endpoint_ids: Vec<String> = "VpcEndpointIds",
+    }
+    DeleteVpcEndpointsResult = schema::DELETE_VPC_ENDPOINTS_RESULT {
+        unsuccessful: Option<Vec<UnsuccessfulItem>> = "Unsuccessful",
+    }
     DeleteVpcRequest = schema::DELETE_VPC_REQUEST {
         vpc_id: String = "VpcId",
+    }
+    DescribeAccountAttributesRequest = schema::DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST {
+        attribute_names: Option<Vec<String>> = "AttributeNames",
+    }
+    DescribeAccountAttributesResult = schema::DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT {
+        account_attributes: Option<Vec<AccountAttribute>> = "AccountAttributes",
     }
     DescribeAddressesAttributeRequest = schema::DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST {
         allocation_ids: Option<Vec<String>> = "AllocationIds",
@@ -258,6 +356,16 @@ pileus_model::structure! {
     DescribeAvailabilityZonesResult = schema::DESCRIBE_AVAILABILITY_ZONES_RESULT {
         availability_zones: Option<Vec<AvailabilityZone>> = "AvailabilityZones",
     }
+    DescribeDhcpOptionsRequest = schema::DESCRIBE_DHCP_OPTIONS_REQUEST {
+        dhcp_options_ids: Option<Vec<String>> = "DhcpOptionsIds",
+        next_token: Option<String> = "NextToken",
+        max_results: Option<i64> = "MaxResults",
+        filters: Option<Vec<Filter>> = "Filters",
+    }
+    DescribeDhcpOptionsResult = schema::DESCRIBE_DHCP_OPTIONS_RESULT {
+        next_token: Option<String> = "NextToken",
+        dhcp_options: Option<Vec<DhcpOptions>> = "DhcpOptions",
+    }
     DescribeInternetGatewaysRequest = schema::DESCRIBE_INTERNET_GATEWAYS_REQUEST {
         next_token: Option<String> = "NextToken",
         max_results: Option<i64> = "MaxResults",
@@ -267,6 +375,16 @@ pileus_model::structure! {
     DescribeInternetGatewaysResult = schema::DESCRIBE_INTERNET_GATEWAYS_RESULT {
         internet_gateways: Option<Vec<InternetGateway>> = "InternetGateways",
         next_token: Option<String> = "NextToken",
+    }
+    DescribeManagedPrefixListsRequest = schema::DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST {
+        filters: Option<Vec<Filter>> = "Filters",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+        prefix_list_ids: Option<Vec<String>> = "PrefixListIds",
+    }
+    DescribeManagedPrefixListsResult = schema::DESCRIBE_MANAGED_PREFIX_LISTS_RESULT {
+        next_token: Option<String> = "NextToken",
+        prefix_lists: Option<Vec<ManagedPrefixList>> = "PrefixLists",
     }
     DescribeNatGatewaysRequest = schema::DESCRIBE_NAT_GATEWAYS_REQUEST {
         filter: Option<Vec<Filter>> = "Filter",
@@ -288,6 +406,18 @@ pileus_model::structure! {
         network_acls: Option<Vec<NetworkAcl>> = "NetworkAcls",
         next_token: Option<String> = "NextToken",
     }
+    DescribeNetworkInterfaceAttributeRequest = schema::DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST {
+        network_interface_id: String = "NetworkInterfaceId",
+        attribute: Option<String> = "Attribute",
+    }
+    DescribeNetworkInterfaceAttributeResult = schema::DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT {
+        attachment: Option<NetworkInterfaceAttachment> = "Attachment",
+        description: Option<AttributeValue> = "Description",
+        groups: Option<Vec<GroupIdentifier>> = "Groups",
+        network_interface_id: Option<String> = "NetworkInterfaceId",
+        source_dest_check: Option<AttributeBooleanValue> = "SourceDestCheck",
+        associate_public_ip_address: Option<bool> = "AssociatePublicIpAddress",
+    }
     DescribeNetworkInterfacesRequest = schema::DESCRIBE_NETWORK_INTERFACES_REQUEST {
         next_token: Option<String> = "NextToken",
         max_results: Option<i64> = "MaxResults",
@@ -298,6 +428,16 @@ pileus_model::structure! {
     DescribeNetworkInterfacesResult = schema::DESCRIBE_NETWORK_INTERFACES_RESULT {
         network_interfaces: Option<Vec<NetworkInterface>> = "NetworkInterfaces",
         next_token: Option<String> = "NextToken",
+    }
+    DescribePrefixListsRequest = schema::DESCRIBE_PREFIX_LISTS_REQUEST {
+        filters: Option<Vec<Filter>> = "Filters",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+        prefix_list_ids: Option<Vec<String>> = "PrefixListIds",
+    }
+    DescribePrefixListsResult = schema::DESCRIBE_PREFIX_LISTS_RESULT {
+        next_token: Option<String> = "NextToken",
+        prefix_lists: Option<Vec<PrefixList>> = "PrefixLists",
     }
     DescribeRegionsRequest = schema::DESCRIBE_REGIONS_REQUEST {
         region_names: Option<Vec<String>> = "RegionNames",
@@ -366,6 +506,28 @@ pileus_model::structure! {
         enable_network_address_usage_metrics: Option<AttributeBooleanValue> = "EnableNetworkAddressUsageMetrics",
         vpc_id: Option<String> = "VpcId",
     }
+    DescribeVpcEndpointServicesRequest = schema::DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST {
+        service_names: Option<Vec<String>> = "ServiceNames",
+        filters: Option<Vec<Filter>> = "Filters",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+        service_regions: Option<Vec<String>> = "ServiceRegions",
+    }
+    DescribeVpcEndpointServicesResult = schema::DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT {
+        service_names: Option<Vec<String>> = "ServiceNames",
+        service_details: Option<Vec<ServiceDetail>> = "ServiceDetails",
+        next_token: Option<String> = "NextToken",
+    }
+    DescribeVpcEndpointsRequest = schema::DESCRIBE_VPC_ENDPOINTS_REQUEST {
+        vpc_endpoint_ids: Option<Vec<String>> = "VpcEndpointIds",
+        filters: Option<Vec<Filter>> = "Filters",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+    }
+    DescribeVpcEndpointsResult = schema::DESCRIBE_VPC_ENDPOINTS_RESULT {
+        vpc_endpoints: Option<Vec<VpcEndpoint>> = "VpcEndpoints",
+        next_token: Option<String> = "NextToken",
+    }
     DescribeVpcsRequest = schema::DESCRIBE_VPCS_REQUEST {
         filters: Option<Vec<Filter>> = "Filters",
         vpc_ids: Option<Vec<String>> = "VpcIds",
@@ -380,12 +542,62 @@ pileus_model::structure! {
         internet_gateway_id: String = "InternetGatewayId",
         vpc_id: String = "VpcId",
     }
+    DhcpConfiguration = schema::DHCP_CONFIGURATION {
+        key: Option<String> = "Key",
+        values: Option<Vec<AttributeValue>> = "Values",
+    }
+    DhcpOptions = schema::DHCP_OPTIONS {
+        owner_id: Option<String> = "OwnerId",
+        tags: Option<Vec<Tag>> = "Tags",
+        dhcp_options_id: Option<String> = "DhcpOptionsId",
+        dhcp_configurations: Option<Vec<DhcpConfiguration>> = "DhcpConfigurations",
+    }
+    DisassociateAddressRequest = schema::DISASSOCIATE_ADDRESS_REQUEST {
+        association_id: Option<String> = "AssociationId",
+        public_ip: Option<String> = "PublicIp",
+    }
     DisassociateRouteTableRequest = schema::DISASSOCIATE_ROUTE_TABLE_REQUEST {
         association_id: String = "AssociationId",
+    }
+    DnsEntry = schema::DNS_ENTRY {
+        dns_name: Option<String> = "DnsName",
+        hosted_zone_id: Option<String> = "HostedZoneId",
+    }
+    DnsOptions = schema::DNS_OPTIONS {
+        dns_record_ip_type: Option<String> = "DnsRecordIpType",
+        private_dns_only_for_inbound_resolver_endpoint: Option<bool> = "PrivateDnsOnlyForInboundResolverEndpoint",
+        private_dns_preference: Option<String> = "PrivateDnsPreference",
+        private_dns_specified_domains: Option<Vec<String>> = "PrivateDnsSpecifiedDomains",
+    }
+    DnsOptionsSpecification = schema::DNS_OPTIONS_SPECIFICATION {
+        dns_record_ip_type: Option<String> = "DnsRecordIpType",
+        private_dns_only_for_inbound_resolver_endpoint: Option<bool> = "PrivateDnsOnlyForInboundResolverEndpoint",
+        private_dns_preference: Option<String> = "PrivateDnsPreference",
+        private_dns_specified_domains: Option<Vec<String>> = "PrivateDnsSpecifiedDomains",
     }
     Filter = schema::FILTER {
         name: Option<String> = "Name",
         values: Option<Vec<String>> = "Values",
+    }
+    GetManagedPrefixListEntriesRequest = schema::GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST {
+        prefix_list_id: String = "PrefixListId",
+        target_version: Option<i64> = "TargetVersion",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+    }
+    GetManagedPrefixListEntriesResult = schema::GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT {
+        entries: Option<Vec<PrefixListEntry>> = "Entries",
+        next_token: Option<String> = "NextToken",
+    }
+    GetSecurityGroupsForVpcRequest = schema::GET_SECURITY_GROUPS_FOR_VPC_REQUEST {
+        vpc_id: String = "VpcId",
+        next_token: Option<String> = "NextToken",
+        max_results: Option<i64> = "MaxResults",
+        filters: Option<Vec<Filter>> = "Filters",
+    }
+    GetSecurityGroupsForVpcResult = schema::GET_SECURITY_GROUPS_FOR_VPC_RESULT {
+        next_token: Option<String> = "NextToken",
+        security_group_for_vpcs: Option<Vec<SecurityGroupForVpc>> = "SecurityGroupForVpcs",
     }
     GroupIdentifier = schema::GROUP_IDENTIFIER {
         group_id: Option<String> = "GroupId",
@@ -412,6 +624,7 @@ pileus_model::structure! {
         user_id_group_pairs: Option<Vec<UserIdGroupPair>> = "UserIdGroupPairs",
         ip_ranges: Option<Vec<IpRange>> = "IpRanges",
         ipv6_ranges: Option<Vec<Ipv6Range>> = "Ipv6Ranges",
+        prefix_list_ids: Option<Vec<PrefixListId>> = "PrefixListIds",
     }
     IpRange = schema::IP_RANGE {
         description: Option<String> = "Description",
@@ -426,6 +639,30 @@ pileus_model::structure! {
     Ipv6Range = schema::IPV6_RANGE {
         description: Option<String> = "Description",
         cidr_ipv6: Option<String> = "CidrIpv6",
+    }
+    LastError = schema::LAST_ERROR {
+        message: Option<String> = "Message",
+        code: Option<String> = "Code",
+    }
+    ManagedPrefixList = schema::MANAGED_PREFIX_LIST {
+        prefix_list_id: Option<String> = "PrefixListId",
+        address_family: Option<String> = "AddressFamily",
+        state: Option<String> = "State",
+        state_message: Option<String> = "StateMessage",
+        prefix_list_arn: Option<String> = "PrefixListArn",
+        prefix_list_name: Option<String> = "PrefixListName",
+        max_entries: Option<i64> = "MaxEntries",
+        version: Option<i64> = "Version",
+        tags: Option<Vec<Tag>> = "Tags",
+        owner_id: Option<String> = "OwnerId",
+        ipam_prefix_list_resolver_target_id: Option<String> = "IpamPrefixListResolverTargetId",
+        ipam_prefix_list_resolver_sync_enabled: Option<bool> = "IpamPrefixListResolverSyncEnabled",
+    }
+    ModifyNetworkInterfaceAttributeRequest = schema::MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST {
+        network_interface_id: String = "NetworkInterfaceId",
+        description: Option<AttributeValue> = "Description",
+        source_dest_check: Option<AttributeBooleanValue> = "SourceDestCheck",
+        groups: Option<Vec<String>> = "Groups",
     }
     ModifySecurityGroupRulesRequest = schema::MODIFY_SECURITY_GROUP_RULES_REQUEST {
         group_id: String = "GroupId",
@@ -446,6 +683,24 @@ pileus_model::structure! {
         enable_dns_support: Option<AttributeBooleanValue> = "EnableDnsSupport",
         vpc_id: String = "VpcId",
         enable_network_address_usage_metrics: Option<AttributeBooleanValue> = "EnableNetworkAddressUsageMetrics",
+    }
+    ModifyVpcEndpointRequest = schema::MODIFY_VPC_ENDPOINT_REQUEST {
+        vpc_endpoint_id: String = "VpcEndpointId",
+        reset_policy: Option<bool> = "ResetPolicy",
+        policy_document: Option<String> = "PolicyDocument",
+        add_route_table_ids: Option<Vec<String>> = "AddRouteTableIds",
+        remove_route_table_ids: Option<Vec<String>> = "RemoveRouteTableIds",
+        add_subnet_ids: Option<Vec<String>> = "AddSubnetIds",
+        remove_subnet_ids: Option<Vec<String>> = "RemoveSubnetIds",
+        add_security_group_ids: Option<Vec<String>> = "AddSecurityGroupIds",
+        remove_security_group_ids: Option<Vec<String>> = "RemoveSecurityGroupIds",
+        ip_address_type: Option<String> = "IpAddressType",
+        dns_options: Option<DnsOptionsSpecification> = "DnsOptions",
+        private_dns_enabled: Option<bool> = "PrivateDnsEnabled",
+        subnet_configurations: Option<Vec<SubnetConfiguration>> = "SubnetConfigurations",
+    }
+    ModifyVpcEndpointResult = schema::MODIFY_VPC_ENDPOINT_RESULT {
+        r#return: Option<bool> = "Return",
     }
     NatGateway = schema::NAT_GATEWAY {
         create_time: Option<Timestamp> = "CreateTime",
@@ -586,6 +841,22 @@ pileus_model::structure! {
         from: Option<i64> = "From",
         to: Option<i64> = "To",
     }
+    PrefixList = schema::PREFIX_LIST {
+        cidrs: Option<Vec<String>> = "Cidrs",
+        prefix_list_id: Option<String> = "PrefixListId",
+        prefix_list_name: Option<String> = "PrefixListName",
+    }
+    PrefixListEntry = schema::PREFIX_LIST_ENTRY {
+        cidr: Option<String> = "Cidr",
+        description: Option<String> = "Description",
+    }
+    PrefixListId = schema::PREFIX_LIST_ID {
+        description: Option<String> = "Description",
+        prefix_list_id: Option<String> = "PrefixListId",
+    }
+    PrivateDnsDetails = schema::PRIVATE_DNS_DETAILS {
+        private_dns_name: Option<String> = "PrivateDnsName",
+    }
     PrivateDnsNameOptionsOnLaunch = schema::PRIVATE_DNS_NAME_OPTIONS_ON_LAUNCH {
         hostname_type: Option<String> = "HostnameType",
         enable_resource_name_dns_a_record: Option<bool> = "EnableResourceNameDnsARecord",
@@ -633,7 +904,26 @@ pileus_model::structure! {
         public_ip: Option<String> = "PublicIp",
         network_border_group: Option<String> = "NetworkBorderGroup",
     }
+    ReplaceNetworkAclAssociationRequest = schema::REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST {
+        association_id: String = "AssociationId",
+        network_acl_id: String = "NetworkAclId",
+    }
+    ReplaceNetworkAclAssociationResult = schema::REPLACE_NETWORK_ACL_ASSOCIATION_RESULT {
+        new_association_id: Option<String> = "NewAssociationId",
+    }
+    ReplaceNetworkAclEntryRequest = schema::REPLACE_NETWORK_ACL_ENTRY_REQUEST {
+        network_acl_id: String = "NetworkAclId",
+        rule_number: i64 = "RuleNumber",
+        protocol: String = "Protocol",
+        rule_action: String = "RuleAction",
+        egress: bool = "Egress",
+        cidr_block: Option<String> = "CidrBlock",
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock",
+        icmp_type_code: Option<IcmpTypeCode> = "IcmpTypeCode",
+        port_range: Option<PortRange> = "PortRange",
+    }
     ReplaceRouteRequest = schema::REPLACE_ROUTE_REQUEST {
+        destination_prefix_list_id: Option<String> = "DestinationPrefixListId",
         route_table_id: String = "RouteTableId",
         destination_cidr_block: Option<String> = "DestinationCidrBlock",
         gateway_id: Option<String> = "GatewayId",
@@ -738,6 +1028,18 @@ pileus_model::structure! {
         description: Option<String> = "Description",
         ip_permissions: Option<Vec<IpPermission>> = "IpPermissions",
     }
+    SecurityGroupForVpc = schema::SECURITY_GROUP_FOR_VPC {
+        description: Option<String> = "Description",
+        group_name: Option<String> = "GroupName",
+        owner_id: Option<String> = "OwnerId",
+        group_id: Option<String> = "GroupId",
+        tags: Option<Vec<Tag>> = "Tags",
+        primary_vpc_id: Option<String> = "PrimaryVpcId",
+    }
+    SecurityGroupIdentifier = schema::SECURITY_GROUP_IDENTIFIER {
+        group_id: Option<String> = "GroupId",
+        group_name: Option<String> = "GroupName",
+    }
     SecurityGroupRule = schema::SECURITY_GROUP_RULE {
         security_group_rule_id: Option<String> = "SecurityGroupRuleId",
         group_id: Option<String> = "GroupId",
@@ -764,12 +1066,35 @@ pileus_model::structure! {
         to_port: Option<i64> = "ToPort",
         cidr_ipv4: Option<String> = "CidrIpv4",
         cidr_ipv6: Option<String> = "CidrIpv6",
+        prefix_list_id: Option<String> = "PrefixListId",
         referenced_group_id: Option<String> = "ReferencedGroupId",
         description: Option<String> = "Description",
     }
     SecurityGroupRuleUpdate = schema::SECURITY_GROUP_RULE_UPDATE {
         security_group_rule_id: String = "SecurityGroupRuleId",
         security_group_rule: Option<SecurityGroupRuleRequest> = "SecurityGroupRule",
+    }
+    ServiceDetail = schema::SERVICE_DETAIL {
+        service_name: Option<String> = "ServiceName",
+        service_id: Option<String> = "ServiceId",
+        service_type: Option<Vec<ServiceTypeDetail>> = "ServiceType",
+        service_region: Option<String> = "ServiceRegion",
+        availability_zone_ids: Option<Vec<String>> = "AvailabilityZoneIds",
+        availability_zones: Option<Vec<String>> = "AvailabilityZones",
+        owner: Option<String> = "Owner",
+        base_endpoint_dns_names: Option<Vec<String>> = "BaseEndpointDnsNames",
+        private_dns_name: Option<String> = "PrivateDnsName",
+        private_dns_names: Option<Vec<PrivateDnsDetails>> = "PrivateDnsNames",
+        vpc_endpoint_policy_supported: Option<bool> = "VpcEndpointPolicySupported",
+        acceptance_required: Option<bool> = "AcceptanceRequired",
+        manages_vpc_endpoints: Option<bool> = "ManagesVpcEndpoints",
+        payer_responsibility: Option<String> = "PayerResponsibility",
+        tags: Option<Vec<Tag>> = "Tags",
+        private_dns_name_verification_state: Option<String> = "PrivateDnsNameVerificationState",
+        supported_ip_address_types: Option<Vec<String>> = "SupportedIpAddressTypes",
+    }
+    ServiceTypeDetail = schema::SERVICE_TYPE_DETAIL {
+        service_type: Option<String> = "ServiceType",
     }
     Subnet = schema::SUBNET {
         availability_zone_id: Option<String> = "AvailabilityZoneId",
@@ -800,6 +1125,14 @@ pileus_model::structure! {
         state: Option<String> = "State",
         status_message: Option<String> = "StatusMessage",
     }
+    SubnetConfiguration = schema::SUBNET_CONFIGURATION {
+        subnet_id: Option<String> = "SubnetId",
+        ipv4: Option<String> = "Ipv4",
+    }
+    SubnetIpPrefixes = schema::SUBNET_IP_PREFIXES {
+        subnet_id: Option<String> = "SubnetId",
+        ip_prefixes: Option<Vec<String>> = "IpPrefixes",
+    }
     SubnetIpv6CidrBlockAssociation = schema::SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION {
         association_id: Option<String> = "AssociationId",
         ipv6_cidr_block: Option<String> = "Ipv6CidrBlock",
@@ -820,6 +1153,14 @@ pileus_model::structure! {
     TagSpecification = schema::TAG_SPECIFICATION {
         resource_type: Option<String> = "ResourceType",
         tags: Option<Vec<Tag>> = "Tags",
+    }
+    UnsuccessfulItem = schema::UNSUCCESSFUL_ITEM {
+        error: Option<UnsuccessfulItemError> = "Error",
+        resource_id: Option<String> = "ResourceId",
+    }
+    UnsuccessfulItemError = schema::UNSUCCESSFUL_ITEM_ERROR {
+        code: Option<String> = "Code",
+        message: Option<String> = "Message",
     }
     UpdateSecurityGroupRuleDescriptionsEgressRequest = schema::UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST {
         group_id: Option<String> = "GroupId",
@@ -888,6 +1229,33 @@ pileus_model::structure! {
         lambda: Option<VpcEncryptionControlExclusion> = "Lambda",
         vpc_lattice: Option<VpcEncryptionControlExclusion> = "VpcLattice",
         elastic_file_system: Option<VpcEncryptionControlExclusion> = "ElasticFileSystem",
+    }
+    VpcEndpoint = schema::VPC_ENDPOINT {
+        vpc_endpoint_id: Option<String> = "VpcEndpointId",
+        vpc_endpoint_type: Option<String> = "VpcEndpointType",
+        vpc_id: Option<String> = "VpcId",
+        service_name: Option<String> = "ServiceName",
+        state: Option<String> = "State",
+        policy_document: Option<String> = "PolicyDocument",
+        route_table_ids: Option<Vec<String>> = "RouteTableIds",
+        subnet_ids: Option<Vec<String>> = "SubnetIds",
+        groups: Option<Vec<SecurityGroupIdentifier>> = "Groups",
+        ip_address_type: Option<String> = "IpAddressType",
+        dns_options: Option<DnsOptions> = "DnsOptions",
+        private_dns_enabled: Option<bool> = "PrivateDnsEnabled",
+        requester_managed: Option<bool> = "RequesterManaged",
+        network_interface_ids: Option<Vec<String>> = "NetworkInterfaceIds",
+        dns_entries: Option<Vec<DnsEntry>> = "DnsEntries",
+        creation_timestamp: Option<Timestamp> = "CreationTimestamp",
+        tags: Option<Vec<Tag>> = "Tags",
+        owner_id: Option<String> = "OwnerId",
+        last_error: Option<LastError> = "LastError",
+        ipv4_prefixes: Option<Vec<SubnetIpPrefixes>> = "Ipv4Prefixes",
+        ipv6_prefixes: Option<Vec<SubnetIpPrefixes>> = "Ipv6Prefixes",
+        failure_reason: Option<String> = "FailureReason",
+        service_network_arn: Option<String> = "ServiceNetworkArn",
+        resource_configuration_arn: Option<String> = "ResourceConfigurationArn",
+        service_region: Option<String> = "ServiceRegion",
     }
     VpcIpv6CidrBlockAssociation = schema::VPC_IPV6_CIDR_BLOCK_ASSOCIATION {
         association_id: Option<String> = "AssociationId",

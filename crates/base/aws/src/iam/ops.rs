@@ -3,12 +3,109 @@
 
 use pileus_model::Operation;
 
+pub struct AddClientIDToOpenIDConnectProvider;
+
+impl Operation for AddClientIDToOpenIDConnectProvider {
+    type Input = super::AddClientIDToOpenIDConnectProviderRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct AddRoleToInstanceProfile;
+
+impl Operation for AddRoleToInstanceProfile {
+    type Input = super::AddRoleToInstanceProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ADD_ROLE_TO_INSTANCE_PROFILE;
+}
+
+pub struct AddUserToGroup;
+
+impl Operation for AddUserToGroup {
+    type Input = super::AddUserToGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ADD_USER_TO_GROUP;
+}
+
+pub struct AttachGroupPolicy;
+
+impl Operation for AttachGroupPolicy {
+    type Input = super::AttachGroupPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ATTACH_GROUP_POLICY;
+}
+
 pub struct AttachRolePolicy;
 
 impl Operation for AttachRolePolicy {
     type Input = super::AttachRolePolicyRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ATTACH_ROLE_POLICY;
+}
+
+pub struct AttachUserPolicy;
+
+impl Operation for AttachUserPolicy {
+    type Input = super::AttachUserPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ATTACH_USER_POLICY;
+}
+
+pub struct CreateAccessKey;
+
+impl Operation for CreateAccessKey {
+    type Input = super::CreateAccessKeyRequest;
+    type Output = super::CreateAccessKeyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_ACCESS_KEY;
+}
+
+pub struct CreateAccountAlias;
+
+impl Operation for CreateAccountAlias {
+    type Input = super::CreateAccountAliasRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_ACCOUNT_ALIAS;
+}
+
+pub struct CreateGroup;
+
+impl Operation for CreateGroup {
+    type Input = super::CreateGroupRequest;
+    type Output = super::CreateGroupResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_GROUP;
+}
+
+pub struct CreateInstanceProfile;
+
+impl Operation for CreateInstanceProfile {
+    type Input = super::CreateInstanceProfileRequest;
+    type Output = super::CreateInstanceProfileResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_INSTANCE_PROFILE;
+}
+
+pub struct CreateOpenIDConnectProvider;
+
+impl Operation for CreateOpenIDConnectProvider {
+    type Input = super::CreateOpenIDConnectProviderRequest;
+    type Output = super::CreateOpenIDConnectProviderResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct CreatePolicy;
+
+impl Operation for CreatePolicy {
+    type Input = super::CreatePolicyRequest;
+    type Output = super::CreatePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_POLICY;
+}
+
+pub struct CreatePolicyVersion;
+
+impl Operation for CreatePolicyVersion {
+    type Input = super::CreatePolicyVersionRequest;
+    type Output = super::CreatePolicyVersionResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_POLICY_VERSION;
 }
 
 pub struct CreateRole;
@@ -19,12 +116,108 @@ impl Operation for CreateRole {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_ROLE;
 }
 
+pub struct CreateServiceLinkedRole;
+
+impl Operation for CreateServiceLinkedRole {
+    type Input = super::CreateServiceLinkedRoleRequest;
+    type Output = super::CreateServiceLinkedRoleResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_SERVICE_LINKED_ROLE;
+}
+
+pub struct CreateUser;
+
+impl Operation for CreateUser {
+    type Input = super::CreateUserRequest;
+    type Output = super::CreateUserResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_USER;
+}
+
+pub struct DeleteAccessKey;
+
+impl Operation for DeleteAccessKey {
+    type Input = super::DeleteAccessKeyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ACCESS_KEY;
+}
+
+pub struct DeleteAccountAlias;
+
+impl Operation for DeleteAccountAlias {
+    type Input = super::DeleteAccountAliasRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ACCOUNT_ALIAS;
+}
+
+pub struct DeleteGroup;
+
+impl Operation for DeleteGroup {
+    type Input = super::DeleteGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_GROUP;
+}
+
+pub struct DeleteGroupPolicy;
+
+impl Operation for DeleteGroupPolicy {
+    type Input = super::DeleteGroupPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_GROUP_POLICY;
+}
+
+pub struct DeleteInstanceProfile;
+
+impl Operation for DeleteInstanceProfile {
+    type Input = super::DeleteInstanceProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_INSTANCE_PROFILE;
+}
+
+pub struct DeleteLoginProfile;
+
+impl Operation for DeleteLoginProfile {
+    type Input = super::DeleteLoginProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_LOGIN_PROFILE;
+}
+
+pub struct DeleteOpenIDConnectProvider;
+
+impl Operation for DeleteOpenIDConnectProvider {
+    type Input = super::DeleteOpenIDConnectProviderRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct DeletePolicy;
+
+impl Operation for DeletePolicy {
+    type Input = super::DeletePolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_POLICY;
+}
+
+pub struct DeletePolicyVersion;
+
+impl Operation for DeletePolicyVersion {
+    type Input = super::DeletePolicyVersionRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_POLICY_VERSION;
+}
+
 pub struct DeleteRole;
 
 impl Operation for DeleteRole {
     type Input = super::DeleteRoleRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ROLE;
+}
+
+pub struct DeleteRolePermissionsBoundary;
+
+impl Operation for DeleteRolePermissionsBoundary {
+    type Input = super::DeleteRolePermissionsBoundaryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ROLE_PERMISSIONS_BOUNDARY;
 }
 
 pub struct DeleteRolePolicy;
@@ -35,12 +228,140 @@ impl Operation for DeleteRolePolicy {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_ROLE_POLICY;
 }
 
+pub struct DeleteServiceLinkedRole;
+
+impl Operation for DeleteServiceLinkedRole {
+    type Input = super::DeleteServiceLinkedRoleRequest;
+    type Output = super::DeleteServiceLinkedRoleResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_SERVICE_LINKED_ROLE;
+}
+
+pub struct DeleteUser;
+
+impl Operation for DeleteUser {
+    type Input = super::DeleteUserRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_USER;
+}
+
+pub struct DeleteUserPermissionsBoundary;
+
+impl Operation for DeleteUserPermissionsBoundary {
+    type Input = super::DeleteUserPermissionsBoundaryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_USER_PERMISSIONS_BOUNDARY;
+}
+
+pub struct DeleteUserPolicy;
+
+impl Operation for DeleteUserPolicy {
+    type Input = super::DeleteUserPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_USER_POLICY;
+}
+
+pub struct DetachGroupPolicy;
+
+impl Operation for DetachGroupPolicy {
+    type Input = super::DetachGroupPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DETACH_GROUP_POLICY;
+}
+
 pub struct DetachRolePolicy;
 
 impl Operation for DetachRolePolicy {
     type Input = super::DetachRolePolicyRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DETACH_ROLE_POLICY;
+}
+
+pub struct DetachUserPolicy;
+
+impl Operation for DetachUserPolicy {
+    type Input = super::DetachUserPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DETACH_USER_POLICY;
+}
+
+pub struct GetAccessKeyLastUsed;
+
+impl Operation for GetAccessKeyLastUsed {
+    type Input = super::GetAccessKeyLastUsedRequest;
+    type Output = super::GetAccessKeyLastUsedResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ACCESS_KEY_LAST_USED;
+}
+
+pub struct GetAccountAuthorizationDetails;
+
+impl Operation for GetAccountAuthorizationDetails {
+    type Input = super::GetAccountAuthorizationDetailsRequest;
+    type Output = super::GetAccountAuthorizationDetailsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ACCOUNT_AUTHORIZATION_DETAILS;
+}
+
+pub struct GetAccountSummary;
+
+impl Operation for GetAccountSummary {
+    type Input = pileus_model::Unit;
+    type Output = super::GetAccountSummaryResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ACCOUNT_SUMMARY;
+}
+
+pub struct GetContextKeysForCustomPolicy;
+
+impl Operation for GetContextKeysForCustomPolicy {
+    type Input = super::GetContextKeysForCustomPolicyRequest;
+    type Output = super::GetContextKeysForPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY;
+}
+
+pub struct GetContextKeysForPrincipalPolicy;
+
+impl Operation for GetContextKeysForPrincipalPolicy {
+    type Input = super::GetContextKeysForPrincipalPolicyRequest;
+    type Output = super::GetContextKeysForPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY;
+}
+
+pub struct GetGroup;
+
+impl Operation for GetGroup {
+    type Input = super::GetGroupRequest;
+    type Output = super::GetGroupResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_GROUP;
+}
+
+pub struct GetGroupPolicy;
+
+impl Operation for GetGroupPolicy {
+    type Input = super::GetGroupPolicyRequest;
+    type Output = super::GetGroupPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_GROUP_POLICY;
+}
+
+pub struct GetInstanceProfile;
+
+impl Operation for GetInstanceProfile {
+    type Input = super::GetInstanceProfileRequest;
+    type Output = super::GetInstanceProfileResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_INSTANCE_PROFILE;
+}
+
+pub struct GetLoginProfile;
+
+impl Operation for GetLoginProfile {
+    type Input = super::GetLoginProfileRequest;
+    type Output = super::GetLoginProfileResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_LOGIN_PROFILE;
+}
+
+pub struct GetOpenIDConnectProvider;
+
+impl Operation for GetOpenIDConnectProvider {
+    type Input = super::GetOpenIDConnectProviderRequest;
+    type Output = super::GetOpenIDConnectProviderResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_OPEN_ID_CONNECT_PROVIDER;
 }
 
 pub struct GetPolicy;
@@ -75,6 +396,54 @@ impl Operation for GetRolePolicy {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ROLE_POLICY;
 }
 
+pub struct GetServiceLinkedRoleDeletionStatus;
+
+impl Operation for GetServiceLinkedRoleDeletionStatus {
+    type Input = super::GetServiceLinkedRoleDeletionStatusRequest;
+    type Output = super::GetServiceLinkedRoleDeletionStatusResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_SERVICE_LINKED_ROLE_DELETION_STATUS;
+}
+
+pub struct GetUser;
+
+impl Operation for GetUser {
+    type Input = super::GetUserRequest;
+    type Output = super::GetUserResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_USER;
+}
+
+pub struct GetUserPolicy;
+
+impl Operation for GetUserPolicy {
+    type Input = super::GetUserPolicyRequest;
+    type Output = super::GetUserPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_USER_POLICY;
+}
+
+pub struct ListAccessKeys;
+
+impl Operation for ListAccessKeys {
+    type Input = super::ListAccessKeysRequest;
+    type Output = super::ListAccessKeysResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ACCESS_KEYS;
+}
+
+pub struct ListAccountAliases;
+
+impl Operation for ListAccountAliases {
+    type Input = super::ListAccountAliasesRequest;
+    type Output = super::ListAccountAliasesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ACCOUNT_ALIASES;
+}
+
+pub struct ListAttachedGroupPolicies;
+
+impl Operation for ListAttachedGroupPolicies {
+    type Input = super::ListAttachedGroupPoliciesRequest;
+    type Output = super::ListAttachedGroupPoliciesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ATTACHED_GROUP_POLICIES;
+}
+
 pub struct ListAttachedRolePolicies;
 
 impl Operation for ListAttachedRolePolicies {
@@ -83,12 +452,108 @@ impl Operation for ListAttachedRolePolicies {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ATTACHED_ROLE_POLICIES;
 }
 
+pub struct ListAttachedUserPolicies;
+
+impl Operation for ListAttachedUserPolicies {
+    type Input = super::ListAttachedUserPoliciesRequest;
+    type Output = super::ListAttachedUserPoliciesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ATTACHED_USER_POLICIES;
+}
+
+pub struct ListEntitiesForPolicy;
+
+impl Operation for ListEntitiesForPolicy {
+    type Input = super::ListEntitiesForPolicyRequest;
+    type Output = super::ListEntitiesForPolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ENTITIES_FOR_POLICY;
+}
+
+pub struct ListGroupPolicies;
+
+impl Operation for ListGroupPolicies {
+    type Input = super::ListGroupPoliciesRequest;
+    type Output = super::ListGroupPoliciesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_GROUP_POLICIES;
+}
+
+pub struct ListGroups;
+
+impl Operation for ListGroups {
+    type Input = super::ListGroupsRequest;
+    type Output = super::ListGroupsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_GROUPS;
+}
+
+pub struct ListGroupsForUser;
+
+impl Operation for ListGroupsForUser {
+    type Input = super::ListGroupsForUserRequest;
+    type Output = super::ListGroupsForUserResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_GROUPS_FOR_USER;
+}
+
+pub struct ListInstanceProfileTags;
+
+impl Operation for ListInstanceProfileTags {
+    type Input = super::ListInstanceProfileTagsRequest;
+    type Output = super::ListInstanceProfileTagsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_INSTANCE_PROFILE_TAGS;
+}
+
+pub struct ListInstanceProfiles;
+
+impl Operation for ListInstanceProfiles {
+    type Input = super::ListInstanceProfilesRequest;
+    type Output = super::ListInstanceProfilesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_INSTANCE_PROFILES;
+}
+
 pub struct ListInstanceProfilesForRole;
 
 impl Operation for ListInstanceProfilesForRole {
     type Input = super::ListInstanceProfilesForRoleRequest;
     type Output = super::ListInstanceProfilesForRoleResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_INSTANCE_PROFILES_FOR_ROLE;
+}
+
+pub struct ListMFADevices;
+
+impl Operation for ListMFADevices {
+    type Input = super::ListMFADevicesRequest;
+    type Output = super::ListMFADevicesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_MFA_DEVICES;
+}
+
+pub struct ListOpenIDConnectProviderTags;
+
+impl Operation for ListOpenIDConnectProviderTags {
+    type Input = super::ListOpenIDConnectProviderTagsRequest;
+    type Output = super::ListOpenIDConnectProviderTagsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_OPEN_ID_CONNECT_PROVIDER_TAGS;
+}
+
+pub struct ListOpenIDConnectProviders;
+
+impl Operation for ListOpenIDConnectProviders {
+    type Input = super::ListOpenIDConnectProvidersRequest;
+    type Output = super::ListOpenIDConnectProvidersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_OPEN_ID_CONNECT_PROVIDERS;
+}
+
+pub struct ListPolicies;
+
+impl Operation for ListPolicies {
+    type Input = super::ListPoliciesRequest;
+    type Output = super::ListPoliciesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_POLICIES;
+}
+
+pub struct ListPolicyTags;
+
+impl Operation for ListPolicyTags {
+    type Input = super::ListPolicyTagsRequest;
+    type Output = super::ListPolicyTagsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_POLICY_TAGS;
 }
 
 pub struct ListPolicyVersions;
@@ -123,12 +588,173 @@ impl Operation for ListRoles {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_ROLES;
 }
 
+pub struct ListSSHPublicKeys;
+
+impl Operation for ListSSHPublicKeys {
+    type Input = super::ListSSHPublicKeysRequest;
+    type Output = super::ListSSHPublicKeysResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_SSH_PUBLIC_KEYS;
+}
+
+pub struct ListServiceSpecificCredentials;
+
+impl Operation for ListServiceSpecificCredentials {
+    type Input = super::ListServiceSpecificCredentialsRequest;
+    type Output = super::ListServiceSpecificCredentialsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_SERVICE_SPECIFIC_CREDENTIALS;
+}
+
+pub struct ListSigningCertificates;
+
+impl Operation for ListSigningCertificates {
+    type Input = super::ListSigningCertificatesRequest;
+    type Output = super::ListSigningCertificatesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_SIGNING_CERTIFICATES;
+}
+
+pub struct ListUserPolicies;
+
+impl Operation for ListUserPolicies {
+    type Input = super::ListUserPoliciesRequest;
+    type Output = super::ListUserPoliciesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_USER_POLICIES;
+}
+
+pub struct ListUserTags;
+
+impl Operation for ListUserTags {
+    type Input = super::ListUserTagsRequest;
+    type Output = super::ListUserTagsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_USER_TAGS;
+}
+
+pub struct ListUsers;
+
+impl Operation for ListUsers {
+    type Input = super::ListUsersRequest;
+    type Output = super::ListUsersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_USERS;
+}
+
+pub struct ListVirtualMFADevices;
+
+impl Operation for ListVirtualMFADevices {
+    type Input = super::ListVirtualMFADevicesRequest;
+    type Output = super::ListVirtualMFADevicesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_VIRTUAL_MFA_DEVICES;
+}
+
+pub struct PutGroupPolicy;
+
+impl Operation for PutGroupPolicy {
+    type Input = super::PutGroupPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_GROUP_POLICY;
+}
+
+pub struct PutRolePermissionsBoundary;
+
+impl Operation for PutRolePermissionsBoundary {
+    type Input = super::PutRolePermissionsBoundaryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ROLE_PERMISSIONS_BOUNDARY;
+}
+
 pub struct PutRolePolicy;
 
 impl Operation for PutRolePolicy {
     type Input = super::PutRolePolicyRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_ROLE_POLICY;
+}
+
+pub struct PutUserPermissionsBoundary;
+
+impl Operation for PutUserPermissionsBoundary {
+    type Input = super::PutUserPermissionsBoundaryRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_USER_PERMISSIONS_BOUNDARY;
+}
+
+pub struct PutUserPolicy;
+
+impl Operation for PutUserPolicy {
+    type Input = super::PutUserPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_USER_POLICY;
+}
+
+pub struct RemoveClientIDFromOpenIDConnectProvider;
+
+impl Operation for RemoveClientIDFromOpenIDConnectProvider {
+    type Input = super::RemoveClientIDFromOpenIDConnectProviderRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct RemoveRoleFromInstanceProfile;
+
+impl Operation for RemoveRoleFromInstanceProfile {
+    type Input = super::RemoveRoleFromInstanceProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REMOVE_ROLE_FROM_INSTANCE_PROFILE;
+}
+
+pub struct RemoveUserFromGroup;
+
+impl Operation for RemoveUserFromGroup {
+    type Input = super::RemoveUserFromGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REMOVE_USER_FROM_GROUP;
+}
+
+pub struct SetDefaultPolicyVersion;
+
+impl Operation for SetDefaultPolicyVersion {
+    type Input = super::SetDefaultPolicyVersionRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_DEFAULT_POLICY_VERSION;
+}
+
+pub struct SimulateCustomPolicy;
+
+impl Operation for SimulateCustomPolicy {
+    type Input = super::SimulateCustomPolicyRequest;
+    type Output = super::SimulatePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SIMULATE_CUSTOM_POLICY;
+}
+
+pub struct SimulatePrincipalPolicy;
+
+impl Operation for SimulatePrincipalPolicy {
+    type Input = super::SimulatePrincipalPolicyRequest;
+    type Output = super::SimulatePolicyResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SIMULATE_PRINCIPAL_POLICY;
+}
+
+pub struct TagInstanceProfile;
+
+impl Operation for TagInstanceProfile {
+    type Input = super::TagInstanceProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_INSTANCE_PROFILE;
+}
+
+pub struct TagOpenIDConnectProvider;
+
+impl Operation for TagOpenIDConnectProvider {
+    type Input = super::TagOpenIDConnectProviderRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct TagPolicy;
+
+impl Operation for TagPolicy {
+    type Input = super::TagPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_POLICY;
 }
 
 pub struct TagRole;
@@ -139,12 +765,60 @@ impl Operation for TagRole {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_ROLE;
 }
 
+pub struct TagUser;
+
+impl Operation for TagUser {
+    type Input = super::TagUserRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_USER;
+}
+
+pub struct UntagInstanceProfile;
+
+impl Operation for UntagInstanceProfile {
+    type Input = super::UntagInstanceProfileRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_INSTANCE_PROFILE;
+}
+
+pub struct UntagOpenIDConnectProvider;
+
+impl Operation for UntagOpenIDConnectProvider {
+    type Input = super::UntagOpenIDConnectProviderRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_OPEN_ID_CONNECT_PROVIDER;
+}
+
+pub struct UntagPolicy;
+
+impl Operation for UntagPolicy {
+    type Input = super::UntagPolicyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_POLICY;
+}
+
 pub struct UntagRole;
 
 impl Operation for UntagRole {
     type Input = super::UntagRoleRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_ROLE;
+}
+
+pub struct UntagUser;
+
+impl Operation for UntagUser {
+    type Input = super::UntagUserRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_USER;
+}
+
+pub struct UpdateAccessKey;
+
+impl Operation for UpdateAccessKey {
+    type Input = super::UpdateAccessKeyRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ACCESS_KEY;
 }
 
 pub struct UpdateAssumeRolePolicy;
@@ -155,6 +829,23 @@ impl Operation for UpdateAssumeRolePolicy {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ASSUME_ROLE_POLICY;
 }
 
+pub struct UpdateGroup;
+
+impl Operation for UpdateGroup {
+    type Input = super::UpdateGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_GROUP;
+}
+
+pub struct UpdateOpenIDConnectProviderThumbprint;
+
+impl Operation for UpdateOpenIDConnectProviderThumbprint {
+    type Input = super::UpdateOpenIDConnectProviderThumbprintRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema =
+        &schemas::UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT;
+}
+
 pub struct UpdateRole;
 
 impl Operation for UpdateRole {
@@ -163,9 +854,95 @@ impl Operation for UpdateRole {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ROLE;
 }
 
+pub struct UpdateRoleDescription;
+
+impl Operation for UpdateRoleDescription {
+    type Input = super::UpdateRoleDescriptionRequest;
+    type Output = super::UpdateRoleDescriptionResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_ROLE_DESCRIPTION;
+}
+
+pub struct UpdateUser;
+
+impl Operation for UpdateUser {
+    type Input = super::UpdateUserRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UPDATE_USER;
+}
+
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
     use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+
+    pub(crate) static ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "AddClientIDToOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static ADD_ROLE_TO_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "AddRoleToInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ADD_ROLE_TO_INSTANCE_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static ADD_USER_TO_GROUP: OperationSchema = OperationSchema {
+        name: "AddUserToGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ADD_USER_TO_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static ATTACH_GROUP_POLICY: OperationSchema = OperationSchema {
+        name: "AttachGroupPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ATTACH_GROUP_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
 
     pub(crate) static ATTACH_ROLE_POLICY: OperationSchema = OperationSchema {
         name: "AttachRolePolicy",
@@ -181,6 +958,168 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static ATTACH_USER_POLICY: OperationSchema = OperationSchema {
+        name: "AttachUserPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ATTACH_USER_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_ACCESS_KEY: OperationSchema = OperationSchema {
+        name: "CreateAccessKey",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_ACCESS_KEY_REQUEST,
+        output: &super::super::schema::CREATE_ACCESS_KEY_RESPONSE,
+        result_wrapper: "CreateAccessKeyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_ACCOUNT_ALIAS: OperationSchema = OperationSchema {
+        name: "CreateAccountAlias",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_ACCOUNT_ALIAS_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_GROUP: OperationSchema = OperationSchema {
+        name: "CreateGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_GROUP_REQUEST,
+        output: &super::super::schema::CREATE_GROUP_RESPONSE,
+        result_wrapper: "CreateGroupResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "CreateInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_INSTANCE_PROFILE_REQUEST,
+        output: &super::super::schema::CREATE_INSTANCE_PROFILE_RESPONSE,
+        result_wrapper: "CreateInstanceProfileResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "CreateOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: &super::super::schema::CREATE_OPEN_ID_CONNECT_PROVIDER_RESPONSE,
+        result_wrapper: "CreateOpenIDConnectProviderResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+            ErrorSchema {
+                shape: "OpenIdIdpCommunicationErrorException",
+                code: "OpenIdIdpCommunicationError",
+                status: 400,
+            },
+        ],
+    };
+
+    pub(crate) static CREATE_POLICY: OperationSchema = OperationSchema {
+        name: "CreatePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_POLICY_REQUEST,
+        output: &super::super::schema::CREATE_POLICY_RESPONSE,
+        result_wrapper: "CreatePolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_POLICY_VERSION: OperationSchema = OperationSchema {
+        name: "CreatePolicyVersion",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_POLICY_VERSION_REQUEST,
+        output: &super::super::schema::CREATE_POLICY_VERSION_RESPONSE,
+        result_wrapper: "CreatePolicyVersionResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
     };
@@ -211,6 +1150,195 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static CREATE_SERVICE_LINKED_ROLE: OperationSchema = OperationSchema {
+        name: "CreateServiceLinkedRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_SERVICE_LINKED_ROLE_REQUEST,
+        output: &super::super::schema::CREATE_SERVICE_LINKED_ROLE_RESPONSE,
+        result_wrapper: "CreateServiceLinkedRoleResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static CREATE_USER: OperationSchema = OperationSchema {
+        name: "CreateUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_USER_REQUEST,
+        output: &super::super::schema::CREATE_USER_RESPONSE,
+        result_wrapper: "CreateUserResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_ACCESS_KEY: OperationSchema = OperationSchema {
+        name: "DeleteAccessKey",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_ACCESS_KEY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_ACCOUNT_ALIAS: OperationSchema = OperationSchema {
+        name: "DeleteAccountAlias",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_ACCOUNT_ALIAS_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_GROUP: OperationSchema = OperationSchema {
+        name: "DeleteGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_GROUP_POLICY: OperationSchema = OperationSchema {
+        name: "DeleteGroupPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_GROUP_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "DeleteInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_INSTANCE_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_LOGIN_PROFILE: OperationSchema = OperationSchema {
+        name: "DeleteLoginProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_LOGIN_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "EntityTemporarilyUnmodifiableException",
+                code: "EntityTemporarilyUnmodifiable",
+                status: 409,
+            },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "DeleteOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_POLICY: OperationSchema = OperationSchema {
+        name: "DeletePolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_POLICY_VERSION: OperationSchema = OperationSchema {
+        name: "DeletePolicyVersion",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_POLICY_VERSION_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static DELETE_ROLE: OperationSchema = OperationSchema {
         name: "DeleteRole",
         service: &super::super::SERVICE,
@@ -233,6 +1361,21 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static DELETE_ROLE_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
+        name: "DeleteRolePermissionsBoundary",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_ROLE_PERMISSIONS_BOUNDARY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static DELETE_ROLE_POLICY: OperationSchema = OperationSchema {
         name: "DeleteRolePolicy",
         service: &super::super::SERVICE,
@@ -245,6 +1388,87 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_SERVICE_LINKED_ROLE: OperationSchema = OperationSchema {
+        name: "DeleteServiceLinkedRole",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_SERVICE_LINKED_ROLE_REQUEST,
+        output: &super::super::schema::DELETE_SERVICE_LINKED_ROLE_RESPONSE,
+        result_wrapper: "DeleteServiceLinkedRoleResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_USER: OperationSchema = OperationSchema {
+        name: "DeleteUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_USER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_USER_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
+        name: "DeleteUserPermissionsBoundary",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_USER_PERMISSIONS_BOUNDARY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DELETE_USER_POLICY: OperationSchema = OperationSchema {
+        name: "DeleteUserPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_USER_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DETACH_GROUP_POLICY: OperationSchema = OperationSchema {
+        name: "DetachGroupPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DETACH_GROUP_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
     };
@@ -262,6 +1486,151 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static DETACH_USER_POLICY: OperationSchema = OperationSchema {
+        name: "DetachUserPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DETACH_USER_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_ACCESS_KEY_LAST_USED: OperationSchema = OperationSchema {
+        name: "GetAccessKeyLastUsed",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_ACCESS_KEY_LAST_USED_REQUEST,
+        output: &super::super::schema::GET_ACCESS_KEY_LAST_USED_RESPONSE,
+        result_wrapper: "GetAccessKeyLastUsedResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static GET_ACCOUNT_AUTHORIZATION_DETAILS: OperationSchema = OperationSchema {
+        name: "GetAccountAuthorizationDetails",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_ACCOUNT_AUTHORIZATION_DETAILS_REQUEST,
+        output: &super::super::schema::GET_ACCOUNT_AUTHORIZATION_DETAILS_RESPONSE,
+        result_wrapper: "GetAccountAuthorizationDetailsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static GET_ACCOUNT_SUMMARY: OperationSchema = OperationSchema {
+        name: "GetAccountSummary",
+        service: &super::super::SERVICE,
+        input: Unit::SCHEMA,
+        output: &super::super::schema::GET_ACCOUNT_SUMMARY_RESPONSE,
+        result_wrapper: "GetAccountSummaryResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY: OperationSchema = OperationSchema {
+        name: "GetContextKeysForCustomPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY_REQUEST,
+        output: &super::super::schema::GET_CONTEXT_KEYS_FOR_POLICY_RESPONSE,
+        result_wrapper: "GetContextKeysForCustomPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 }],
+    };
+
+    pub(crate) static GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY: OperationSchema = OperationSchema {
+        name: "GetContextKeysForPrincipalPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY_REQUEST,
+        output: &super::super::schema::GET_CONTEXT_KEYS_FOR_POLICY_RESPONSE,
+        result_wrapper: "GetContextKeysForPrincipalPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+        ],
+    };
+
+    pub(crate) static GET_GROUP: OperationSchema = OperationSchema {
+        name: "GetGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_GROUP_REQUEST,
+        output: &super::super::schema::GET_GROUP_RESPONSE,
+        result_wrapper: "GetGroupResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_GROUP_POLICY: OperationSchema = OperationSchema {
+        name: "GetGroupPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_GROUP_POLICY_REQUEST,
+        output: &super::super::schema::GET_GROUP_POLICY_RESPONSE,
+        result_wrapper: "GetGroupPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "GetInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_INSTANCE_PROFILE_REQUEST,
+        output: &super::super::schema::GET_INSTANCE_PROFILE_RESPONSE,
+        result_wrapper: "GetInstanceProfileResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_LOGIN_PROFILE: OperationSchema = OperationSchema {
+        name: "GetLoginProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_LOGIN_PROFILE_REQUEST,
+        output: &super::super::schema::GET_LOGIN_PROFILE_RESPONSE,
+        result_wrapper: "GetLoginProfileResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "GetOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: &super::super::schema::GET_OPEN_ID_CONNECT_PROVIDER_RESPONSE,
+        result_wrapper: "GetOpenIDConnectProviderResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
     };
@@ -324,6 +1693,89 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static GET_SERVICE_LINKED_ROLE_DELETION_STATUS: OperationSchema = OperationSchema {
+        name: "GetServiceLinkedRoleDeletionStatus",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_SERVICE_LINKED_ROLE_DELETION_STATUS_REQUEST,
+        output: &super::super::schema::GET_SERVICE_LINKED_ROLE_DELETION_STATUS_RESPONSE,
+        result_wrapper: "GetServiceLinkedRoleDeletionStatusResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_USER: OperationSchema = OperationSchema {
+        name: "GetUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_USER_REQUEST,
+        output: &super::super::schema::GET_USER_RESPONSE,
+        result_wrapper: "GetUserResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static GET_USER_POLICY: OperationSchema = OperationSchema {
+        name: "GetUserPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_USER_POLICY_REQUEST,
+        output: &super::super::schema::GET_USER_POLICY_RESPONSE,
+        result_wrapper: "GetUserPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_ACCESS_KEYS: OperationSchema = OperationSchema {
+        name: "ListAccessKeys",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ACCESS_KEYS_REQUEST,
+        output: &super::super::schema::LIST_ACCESS_KEYS_RESPONSE,
+        result_wrapper: "ListAccessKeysResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_ACCOUNT_ALIASES: OperationSchema = OperationSchema {
+        name: "ListAccountAliases",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ACCOUNT_ALIASES_REQUEST,
+        output: &super::super::schema::LIST_ACCOUNT_ALIASES_RESPONSE,
+        result_wrapper: "ListAccountAliasesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static LIST_ATTACHED_GROUP_POLICIES: OperationSchema = OperationSchema {
+        name: "ListAttachedGroupPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ATTACHED_GROUP_POLICIES_REQUEST,
+        output: &super::super::schema::LIST_ATTACHED_GROUP_POLICIES_RESPONSE,
+        result_wrapper: "ListAttachedGroupPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static LIST_ATTACHED_ROLE_POLICIES: OperationSchema = OperationSchema {
         name: "ListAttachedRolePolicies",
         service: &super::super::SERVICE,
@@ -339,6 +1791,100 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static LIST_ATTACHED_USER_POLICIES: OperationSchema = OperationSchema {
+        name: "ListAttachedUserPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ATTACHED_USER_POLICIES_REQUEST,
+        output: &super::super::schema::LIST_ATTACHED_USER_POLICIES_RESPONSE,
+        result_wrapper: "ListAttachedUserPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_ENTITIES_FOR_POLICY: OperationSchema = OperationSchema {
+        name: "ListEntitiesForPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_ENTITIES_FOR_POLICY_REQUEST,
+        output: &super::super::schema::LIST_ENTITIES_FOR_POLICY_RESPONSE,
+        result_wrapper: "ListEntitiesForPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_GROUP_POLICIES: OperationSchema = OperationSchema {
+        name: "ListGroupPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_GROUP_POLICIES_REQUEST,
+        output: &super::super::schema::LIST_GROUP_POLICIES_RESPONSE,
+        result_wrapper: "ListGroupPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_GROUPS: OperationSchema = OperationSchema {
+        name: "ListGroups",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_GROUPS_REQUEST,
+        output: &super::super::schema::LIST_GROUPS_RESPONSE,
+        result_wrapper: "ListGroupsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static LIST_GROUPS_FOR_USER: OperationSchema = OperationSchema {
+        name: "ListGroupsForUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_GROUPS_FOR_USER_REQUEST,
+        output: &super::super::schema::LIST_GROUPS_FOR_USER_RESPONSE,
+        result_wrapper: "ListGroupsForUserResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_INSTANCE_PROFILE_TAGS: OperationSchema = OperationSchema {
+        name: "ListInstanceProfileTags",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_INSTANCE_PROFILE_TAGS_REQUEST,
+        output: &super::super::schema::LIST_INSTANCE_PROFILE_TAGS_RESPONSE,
+        result_wrapper: "ListInstanceProfileTagsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_INSTANCE_PROFILES: OperationSchema = OperationSchema {
+        name: "ListInstanceProfiles",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_INSTANCE_PROFILES_REQUEST,
+        output: &super::super::schema::LIST_INSTANCE_PROFILES_RESPONSE,
+        result_wrapper: "ListInstanceProfilesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
     pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE: OperationSchema = OperationSchema {
         name: "ListInstanceProfilesForRole",
         service: &super::super::SERVICE,
@@ -350,6 +1896,72 @@ pub(super) mod schemas {
         errors: &[
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_MFA_DEVICES: OperationSchema = OperationSchema {
+        name: "ListMFADevices",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_MFA_DEVICES_REQUEST,
+        output: &super::super::schema::LIST_MFA_DEVICES_RESPONSE,
+        result_wrapper: "ListMFADevicesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDER_TAGS: OperationSchema = OperationSchema {
+        name: "ListOpenIDConnectProviderTags",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_REQUEST,
+        output: &super::super::schema::LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_RESPONSE,
+        result_wrapper: "ListOpenIDConnectProviderTagsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+        ],
+    };
+
+    pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDERS: OperationSchema = OperationSchema {
+        name: "ListOpenIDConnectProviders",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_OPEN_ID_CONNECT_PROVIDERS_REQUEST,
+        output: &super::super::schema::LIST_OPEN_ID_CONNECT_PROVIDERS_RESPONSE,
+        result_wrapper: "ListOpenIDConnectProvidersResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static LIST_POLICIES: OperationSchema = OperationSchema {
+        name: "ListPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_POLICIES_REQUEST,
+        output: &super::super::schema::LIST_POLICIES_RESPONSE,
+        result_wrapper: "ListPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static LIST_POLICY_TAGS: OperationSchema = OperationSchema {
+        name: "ListPolicyTags",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_POLICY_TAGS_REQUEST,
+        output: &super::super::schema::LIST_POLICY_TAGS_RESPONSE,
+        result_wrapper: "ListPolicyTagsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
         ],
     };
 
@@ -407,6 +2019,132 @@ pub(super) mod schemas {
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
     };
 
+    pub(crate) static LIST_SSH_PUBLIC_KEYS: OperationSchema = OperationSchema {
+        name: "ListSSHPublicKeys",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_SSH_PUBLIC_KEYS_REQUEST,
+        output: &super::super::schema::LIST_SSH_PUBLIC_KEYS_RESPONSE,
+        result_wrapper: "ListSSHPublicKeysResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 }],
+    };
+
+    pub(crate) static LIST_SERVICE_SPECIFIC_CREDENTIALS: OperationSchema = OperationSchema {
+        name: "ListServiceSpecificCredentials",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_SERVICE_SPECIFIC_CREDENTIALS_REQUEST,
+        output: &super::super::schema::LIST_SERVICE_SPECIFIC_CREDENTIALS_RESPONSE,
+        result_wrapper: "ListServiceSpecificCredentialsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceNotSupportedException", code: "NotSupportedService", status: 404 },
+        ],
+    };
+
+    pub(crate) static LIST_SIGNING_CERTIFICATES: OperationSchema = OperationSchema {
+        name: "ListSigningCertificates",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_SIGNING_CERTIFICATES_REQUEST,
+        output: &super::super::schema::LIST_SIGNING_CERTIFICATES_RESPONSE,
+        result_wrapper: "ListSigningCertificatesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_USER_POLICIES: OperationSchema = OperationSchema {
+        name: "ListUserPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_USER_POLICIES_REQUEST,
+        output: &super::super::schema::LIST_USER_POLICIES_RESPONSE,
+        result_wrapper: "ListUserPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_USER_TAGS: OperationSchema = OperationSchema {
+        name: "ListUserTags",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_USER_TAGS_REQUEST,
+        output: &super::super::schema::LIST_USER_TAGS_RESPONSE,
+        result_wrapper: "ListUserTagsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static LIST_USERS: OperationSchema = OperationSchema {
+        name: "ListUsers",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_USERS_REQUEST,
+        output: &super::super::schema::LIST_USERS_RESPONSE,
+        result_wrapper: "ListUsersResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+    };
+
+    pub(crate) static LIST_VIRTUAL_MFA_DEVICES: OperationSchema = OperationSchema {
+        name: "ListVirtualMFADevices",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_VIRTUAL_MFA_DEVICES_REQUEST,
+        output: &super::super::schema::LIST_VIRTUAL_MFA_DEVICES_RESPONSE,
+        result_wrapper: "ListVirtualMFADevicesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
+    pub(crate) static PUT_GROUP_POLICY: OperationSchema = OperationSchema {
+        name: "PutGroupPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_GROUP_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static PUT_ROLE_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
+        name: "PutRolePermissionsBoundary",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_ROLE_PERMISSIONS_BOUNDARY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static PUT_ROLE_POLICY: OperationSchema = OperationSchema {
         name: "PutRolePolicy",
         service: &super::super::SERVICE,
@@ -428,6 +2166,201 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static PUT_USER_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
+        name: "PutUserPermissionsBoundary",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_USER_PERMISSIONS_BOUNDARY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static PUT_USER_POLICY: OperationSchema = OperationSchema {
+        name: "PutUserPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_USER_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "RemoveClientIDFromOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static REMOVE_ROLE_FROM_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "RemoveRoleFromInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REMOVE_ROLE_FROM_INSTANCE_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static REMOVE_USER_FROM_GROUP: OperationSchema = OperationSchema {
+        name: "RemoveUserFromGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REMOVE_USER_FROM_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static SET_DEFAULT_POLICY_VERSION: OperationSchema = OperationSchema {
+        name: "SetDefaultPolicyVersion",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_DEFAULT_POLICY_VERSION_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static SIMULATE_CUSTOM_POLICY: OperationSchema = OperationSchema {
+        name: "SimulateCustomPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SIMULATE_CUSTOM_POLICY_REQUEST,
+        output: &super::super::schema::SIMULATE_POLICY_RESPONSE,
+        result_wrapper: "SimulateCustomPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "PolicyEvaluationException", code: "PolicyEvaluation", status: 500 },
+        ],
+    };
+
+    pub(crate) static SIMULATE_PRINCIPAL_POLICY: OperationSchema = OperationSchema {
+        name: "SimulatePrincipalPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SIMULATE_PRINCIPAL_POLICY_REQUEST,
+        output: &super::super::schema::SIMULATE_POLICY_RESPONSE,
+        result_wrapper: "SimulatePrincipalPolicyResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "PolicyEvaluationException", code: "PolicyEvaluation", status: 500 },
+        ],
+    };
+
+    pub(crate) static TAG_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "TagInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_INSTANCE_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static TAG_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "TagOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static TAG_POLICY: OperationSchema = OperationSchema {
+        name: "TagPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static TAG_ROLE: OperationSchema = OperationSchema {
         name: "TagRole",
         service: &super::super::SERVICE,
@@ -439,6 +2372,87 @@ pub(super) mod schemas {
         errors: &[
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static TAG_USER: OperationSchema = OperationSchema {
+        name: "TagUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_USER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UNTAG_INSTANCE_PROFILE: OperationSchema = OperationSchema {
+        name: "UntagInstanceProfile",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_INSTANCE_PROFILE_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UNTAG_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
+        name: "UntagOpenIDConnectProvider",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_OPEN_ID_CONNECT_PROVIDER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UNTAG_POLICY: OperationSchema = OperationSchema {
+        name: "UntagPolicy",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_POLICY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema {
                 shape: "ConcurrentModificationException",
@@ -468,6 +2482,41 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static UNTAG_USER: OperationSchema = OperationSchema {
+        name: "UntagUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_USER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_ACCESS_KEY: OperationSchema = OperationSchema {
+        name: "UpdateAccessKey",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_ACCESS_KEY_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+        ],
+    };
+
     pub(crate) static UPDATE_ASSUME_ROLE_POLICY: OperationSchema = OperationSchema {
         name: "UpdateAssumeRolePolicy",
         service: &super::super::SERVICE,
@@ -489,6 +2538,42 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static UPDATE_GROUP: OperationSchema = OperationSchema {
+        name: "UpdateGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT: OperationSchema = OperationSchema {
+        name: "UpdateOpenIDConnectProviderThumbprint",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
+            ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
     pub(crate) static UPDATE_ROLE: OperationSchema = OperationSchema {
         name: "UpdateRole",
         service: &super::super::SERVICE,
@@ -500,6 +2585,47 @@ pub(super) mod schemas {
         errors: &[
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_ROLE_DESCRIPTION: OperationSchema = OperationSchema {
+        name: "UpdateRoleDescription",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_ROLE_DESCRIPTION_REQUEST,
+        output: &super::super::schema::UPDATE_ROLE_DESCRIPTION_RESPONSE,
+        result_wrapper: "UpdateRoleDescriptionResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
+            ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
+        ],
+    };
+
+    pub(crate) static UPDATE_USER: OperationSchema = OperationSchema {
+        name: "UpdateUser",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UPDATE_USER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
+            ErrorSchema { shape: "EntityAlreadyExistsException", code: "EntityAlreadyExists", status: 409 },
+            ErrorSchema {
+                shape: "EntityTemporarilyUnmodifiableException",
+                code: "EntityTemporarilyUnmodifiable",
+                status: 409,
+            },
+            ErrorSchema {
+                shape: "ConcurrentModificationException",
+                code: "ConcurrentModification",
+                status: 409,
+            },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
     };

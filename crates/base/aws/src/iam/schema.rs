@@ -5,17 +5,167 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static ACTION_NAME_LIST_TYPE: Shape = Shape::list(&ACTION_NAME_TYPE, "member");
+
+static ACTION_NAME_TYPE: Shape = Shape::String(&StringShape { min: 3, max: 128, pattern: None, values: &[] });
+
+static ARN_LIST_TYPE: Shape = Shape::list(&ARN_TYPE, "member");
+
+static CONTEXT_ENTRY_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&CONTEXT_ENTRY), "member");
+
+static CONTEXT_KEY_NAME_TYPE: Shape =
+    Shape::String(&StringShape { min: 5, max: 256, pattern: None, values: &[] });
+
+static CONTEXT_KEY_NAMES_RESULT_LIST_TYPE: Shape = Shape::list(&CONTEXT_KEY_NAME_TYPE, "member");
+
+static CONTEXT_KEY_TYPE_ENUM: Shape = Shape::String(&StringShape::one_of(&[
+    "string",
+    "stringList",
+    "numeric",
+    "numericList",
+    "boolean",
+    "booleanList",
+    "ip",
+    "ipList",
+    "binary",
+    "binaryList",
+    "date",
+    "dateList",
+]));
+
+static CONTEXT_KEY_VALUE_LIST_TYPE: Shape = Shape::list(&Shape::STRING, "member");
+
+static DELETION_TASK_ID_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 1000, pattern: None, values: &[] });
+
+static ENTITY_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]));
+
+static EVAL_DECISION_DETAILS_TYPE: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static EVALUATION_RESULTS_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&EVALUATION_RESULT), "member");
+
+static MANAGED_POLICY_DETAIL_LIST_TYPE: Shape =
+    Shape::list(&Shape::Structure(&MANAGED_POLICY_DETAIL), "member");
+
+static OPEN_ID_CONNECT_PROVIDER_LIST_TYPE: Shape =
+    Shape::list(&Shape::Structure(&OPEN_ID_CONNECT_PROVIDER_LIST_ENTRY), "member");
+
+static OPEN_ID_CONNECT_PROVIDER_URL_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static POLICY_GROUP_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_GROUP), "member");
+
+static POLICY_ROLE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_ROLE), "member");
+
+static POLICY_USAGE_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["PermissionsPolicy", "PermissionsBoundary"]));
+
+static POLICY_USER_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_USER), "member");
+
+static RESOURCE_HANDLING_OPTION_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 64, pattern: None, values: &[] });
+
+static RESOURCE_NAME_LIST_TYPE: Shape = Shape::list(&RESOURCE_NAME_TYPE, "member");
+
+static RESOURCE_NAME_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 2048, pattern: None, values: &[] });
+
+static RESOURCE_SPECIFIC_RESULT_LIST_TYPE: Shape =
+    Shape::list(&Shape::Structure(&RESOURCE_SPECIFIC_RESULT), "member");
+
+static ROLE_USAGE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ROLE_USAGE_TYPE), "member");
+
+static SSH_PUBLIC_KEY_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&SSH_PUBLIC_KEY_METADATA), "member");
+
+static SERVICE_SPECIFIC_CREDENTIALS_LIST_TYPE: Shape =
+    Shape::list(&Shape::Structure(&SERVICE_SPECIFIC_CREDENTIAL_METADATA), "member");
+
+static SIMULATION_POLICY_LIST_TYPE: Shape = Shape::list(&POLICY_DOCUMENT_TYPE, "member");
+
+static STATEMENT_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&STATEMENT), "member");
+
+static PATTERN_OF_ACCESS_KEY_ID_TYPE: Pattern = Pattern::new("[\\w]+");
+static ACCESS_KEY_ID_TYPE: Shape = Shape::String(&StringShape {
+    min: 16,
+    max: 128,
+    pattern: Some(&PATTERN_OF_ACCESS_KEY_ID_TYPE),
+    values: &[],
+});
+
+static ACCESS_KEY_METADATA_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ACCESS_KEY_METADATA), "member");
+
+static ACCOUNT_ALIAS_LIST_TYPE: Shape = Shape::list(&ACCOUNT_ALIAS_TYPE, "member");
+
+static ACCOUNT_ALIAS_TYPE: Shape =
+    Shape::String(&StringShape { min: 3, max: 63, pattern: None, values: &[] });
+
 static ARN_TYPE: Shape = Shape::String(&StringShape { min: 20, max: 2048, pattern: None, values: &[] });
+
+static ASSIGNMENT_STATUS_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["Assigned", "Unassigned", "Any"]));
 
 static ATTACHED_POLICIES_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ATTACHED_POLICY), "member");
 
+static CERTIFICATE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&SIGNING_CERTIFICATE), "member");
+
+static CLIENT_ID_LIST_TYPE: Shape = Shape::list(&CLIENT_ID_TYPE, "member");
+
+static CLIENT_ID_TYPE: Shape = Shape::String(&StringShape { min: 1, max: 255, pattern: None, values: &[] });
+
+static PATTERN_OF_CUSTOM_SUFFIX_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
+static CUSTOM_SUFFIX_TYPE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: 64,
+    pattern: Some(&PATTERN_OF_CUSTOM_SUFFIX_TYPE),
+    values: &[],
+});
+
+static ENTITY_LIST_TYPE: Shape = Shape::list(&ENTITY_TYPE, "member");
+
+static PATTERN_OF_EXISTING_USER_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
+static EXISTING_USER_NAME_TYPE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: 128,
+    pattern: Some(&PATTERN_OF_EXISTING_USER_NAME_TYPE),
+    values: &[],
+});
+
+static GROUP_DETAIL_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&GROUP_DETAIL), "member");
+
+static GROUP_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&GROUP), "member");
+
+static GROUP_NAME_LIST_TYPE: Shape = Shape::list(&GROUP_NAME_TYPE, "member");
+
+static PATTERN_OF_GROUP_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
+static GROUP_NAME_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_GROUP_NAME_TYPE), values: &[] });
+
 static INSTANCE_PROFILE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&INSTANCE_PROFILE), "member");
+
+static PATTERN_OF_INSTANCE_PROFILE_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
+static INSTANCE_PROFILE_NAME_TYPE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: 128,
+    pattern: Some(&PATTERN_OF_INSTANCE_PROFILE_NAME_TYPE),
+    values: &[],
+});
 
 static PATTERN_OF_MARKER_TYPE: Pattern = Pattern::new("[\\u0020-\\u00FF]+");
 static MARKER_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 320, pattern: Some(&PATTERN_OF_MARKER_TYPE), values: &[] });
 
 static MAX_ITEMS_TYPE: Shape = Shape::Integer { min: 1, max: 1000 };
+
+static MFA_DEVICE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&MFA_DEVICE), "member");
 
 static PATTERN_OF_PATH_PREFIX_TYPE: Pattern = Pattern::new("\\u002F[\\u0021-\\u007F]*");
 static PATH_PREFIX_TYPE: Shape = Shape::String(&StringShape {
@@ -29,6 +179,11 @@ static PATTERN_OF_PATH_TYPE: Pattern = Pattern::new("(\\u002F)|(\\u002F[\\u0021-
 static PATH_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 512, pattern: Some(&PATTERN_OF_PATH_TYPE), values: &[] });
 
+static POLICY_DESCRIPTION_TYPE: Shape =
+    Shape::String(&StringShape { min: 0, max: 1000, pattern: None, values: &[] });
+
+static POLICY_DETAIL_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_DETAIL), "member");
+
 static PATTERN_OF_POLICY_DOCUMENT_TYPE: Pattern = Pattern::new("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
 static POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
     min: 1,
@@ -38,6 +193,8 @@ static POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
 });
 
 static POLICY_DOCUMENT_VERSION_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_VERSION), "member");
+
+static POLICY_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY), "member");
 
 static POLICY_NAME_LIST_TYPE: Shape = Shape::list(&POLICY_NAME_TYPE, "member");
 
@@ -57,6 +214,8 @@ static POLICY_PATH_TYPE: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static POLICY_SCOPE_TYPE: Shape = Shape::String(&StringShape::one_of(&["All", "AWS", "Local"]));
+
 static PATTERN_OF_POLICY_VERSION_ID_TYPE: Pattern = Pattern::new("v[1-9][0-9]*(\\.[A-Za-z0-9-]*)?");
 static POLICY_VERSION_ID_TYPE: Shape = Shape::String(&StringShape {
     min: 0,
@@ -74,6 +233,8 @@ static ROLE_DESCRIPTION_TYPE: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static ROLE_DETAIL_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ROLE_DETAIL), "member");
+
 static ROLE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&ROLE), "member");
 
 static ROLE_MAX_SESSION_DURATION_TYPE: Shape = Shape::Integer { min: 3600, max: 43200 };
@@ -81,6 +242,18 @@ static ROLE_MAX_SESSION_DURATION_TYPE: Shape = Shape::Integer { min: 3600, max: 
 static PATTERN_OF_ROLE_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
 static ROLE_NAME_TYPE: Shape =
     Shape::String(&StringShape { min: 1, max: 64, pattern: Some(&PATTERN_OF_ROLE_NAME_TYPE), values: &[] });
+
+static STATUS_TYPE: Shape = Shape::String(&StringShape::one_of(&["Active", "Inactive", "Expired"]));
+
+static SUMMARY_MAP_TYPE: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::INTEGER,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
 
 static TAG_KEY_LIST_TYPE: Shape =
     Shape::List { member: &TAG_KEY_TYPE, item: "member", flattened: false, min: 0, max: 50 };
@@ -96,10 +269,94 @@ static PATTERN_OF_TAG_VALUE_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:
 static TAG_VALUE_TYPE: Shape =
     Shape::String(&StringShape { min: 0, max: 256, pattern: Some(&PATTERN_OF_TAG_VALUE_TYPE), values: &[] });
 
+static THUMBPRINT_LIST_TYPE: Shape = Shape::list(&THUMBPRINT_TYPE, "member");
+
+static THUMBPRINT_TYPE: Shape = Shape::String(&StringShape { min: 40, max: 40, pattern: None, values: &[] });
+
+static USER_DETAIL_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&USER_DETAIL), "member");
+
+static USER_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&USER), "member");
+
+static PATTERN_OF_USER_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]+");
+static USER_NAME_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 64, pattern: Some(&PATTERN_OF_USER_NAME_TYPE), values: &[] });
+
+static VIRTUAL_MFA_DEVICE_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&VIRTUAL_MFA_DEVICE), "member");
+
+pub(crate) static ACCESS_KEY: StructureSchema = StructureSchema {
+    name: "AccessKey",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE),
+        MemberSchema::new("Status", &STATUS_TYPE),
+        MemberSchema::new("SecretAccessKey", &Shape::STRING).sensitive(),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static ACCESS_KEY_LAST_USED: StructureSchema = StructureSchema {
+    name: "AccessKeyLastUsed",
+    members: &[
+        MemberSchema::new("LastUsedDate", &Shape::Timestamp),
+        MemberSchema::new("ServiceName", &Shape::STRING),
+        MemberSchema::new("Region", &Shape::STRING),
+    ],
+};
+
+pub(crate) static ACCESS_KEY_METADATA: StructureSchema = StructureSchema {
+    name: "AccessKeyMetadata",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE),
+        MemberSchema::new("Status", &STATUS_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "AddClientIDToOpenIDConnectProviderRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("ClientID", &CLIENT_ID_TYPE).required(),
+    ],
+};
+
+pub(crate) static ADD_ROLE_TO_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "AddRoleToInstanceProfileRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static ADD_USER_TO_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "AddUserToGroupRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static ATTACH_GROUP_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "AttachGroupPolicyRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+    ],
+};
+
 pub(crate) static ATTACH_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
     name: "AttachRolePolicyRequest",
     members: &[
         MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+    ],
+};
+
+pub(crate) static ATTACH_USER_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "AttachUserPolicyRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE).required(),
         MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
     ],
 };
@@ -117,6 +374,105 @@ pub(crate) static ATTACHED_POLICY: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("PolicyName", &POLICY_NAME_TYPE), MemberSchema::new("PolicyArn", &ARN_TYPE)],
 };
 
+pub(crate) static CONTEXT_ENTRY: StructureSchema = StructureSchema {
+    name: "ContextEntry",
+    members: &[
+        MemberSchema::new("ContextKeyName", &CONTEXT_KEY_NAME_TYPE),
+        MemberSchema::new("ContextKeyValues", &CONTEXT_KEY_VALUE_LIST_TYPE),
+        MemberSchema::new("ContextKeyType", &CONTEXT_KEY_TYPE_ENUM),
+    ],
+};
+
+pub(crate) static CREATE_ACCESS_KEY_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateAccessKeyRequest",
+    members: &[MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE)],
+};
+
+pub(crate) static CREATE_ACCESS_KEY_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateAccessKeyResponse",
+    members: &[MemberSchema::new("AccessKey", &Shape::Structure(&ACCESS_KEY))],
+};
+
+pub(crate) static CREATE_ACCOUNT_ALIAS_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateAccountAliasRequest",
+    members: &[MemberSchema::new("AccountAlias", &ACCOUNT_ALIAS_TYPE).required()],
+};
+
+pub(crate) static CREATE_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateGroupRequest",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static CREATE_GROUP_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateGroupResponse",
+    members: &[MemberSchema::new("Group", &Shape::Structure(&GROUP))],
+};
+
+pub(crate) static CREATE_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateInstanceProfileRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_INSTANCE_PROFILE_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateInstanceProfileResponse",
+    members: &[MemberSchema::new("InstanceProfile", &Shape::Structure(&INSTANCE_PROFILE))],
+};
+
+pub(crate) static CREATE_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateOpenIDConnectProviderRequest",
+    members: &[
+        MemberSchema::new("Url", &OPEN_ID_CONNECT_PROVIDER_URL_TYPE).required(),
+        MemberSchema::new("ClientIDList", &CLIENT_ID_LIST_TYPE),
+        MemberSchema::new("ThumbprintList", &THUMBPRINT_LIST_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_OPEN_ID_CONNECT_PROVIDER_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateOpenIDConnectProviderResponse",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "CreatePolicyRequest",
+    members: &[
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+        MemberSchema::new("Path", &POLICY_PATH_TYPE),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+        MemberSchema::new("Description", &POLICY_DESCRIPTION_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreatePolicyResponse",
+    members: &[MemberSchema::new("Policy", &Shape::Structure(&POLICY))],
+};
+
+pub(crate) static CREATE_POLICY_VERSION_REQUEST: StructureSchema = StructureSchema {
+    name: "CreatePolicyVersionRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+        MemberSchema::new("SetAsDefault", &Shape::Bool),
+    ],
+};
+
+pub(crate) static CREATE_POLICY_VERSION_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreatePolicyVersionResponse",
+    members: &[MemberSchema::new("PolicyVersion", &Shape::Structure(&POLICY_VERSION))],
+};
+
 pub(crate) static CREATE_ROLE_REQUEST: StructureSchema = StructureSchema {
     name: "CreateRoleRequest",
     members: &[
@@ -125,7 +481,7 @@ pub(crate) static CREATE_ROLE_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::new("AssumeRolePolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
         MemberSchema::new("Description", &ROLE_DESCRIPTION_TYPE),
         MemberSchema::new("MaxSessionDuration", &ROLE_MAX_SESSION_DURATION_TYPE),
-        MemberSchema::unsupported("PermissionsBoundary"),
+        MemberSchema::new("PermissionsBoundary", &ARN_TYPE),
         MemberSchema::new("Tags", &TAG_LIST_TYPE),
     ],
 };
@@ -133,6 +489,94 @@ pub(crate) static CREATE_ROLE_REQUEST: StructureSchema = StructureSchema {
 pub(crate) static CREATE_ROLE_RESPONSE: StructureSchema = StructureSchema {
     name: "CreateRoleResponse",
     members: &[MemberSchema::new("Role", &Shape::Structure(&ROLE))],
+};
+
+pub(crate) static CREATE_SERVICE_LINKED_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateServiceLinkedRoleRequest",
+    members: &[
+        MemberSchema::new("AWSServiceName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("Description", &ROLE_DESCRIPTION_TYPE),
+        MemberSchema::new("CustomSuffix", &CUSTOM_SUFFIX_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_SERVICE_LINKED_ROLE_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateServiceLinkedRoleResponse",
+    members: &[MemberSchema::new("Role", &Shape::Structure(&ROLE))],
+};
+
+pub(crate) static CREATE_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateUserRequest",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("UserName", &USER_NAME_TYPE).required(),
+        MemberSchema::new("PermissionsBoundary", &ARN_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static CREATE_USER_RESPONSE: StructureSchema = StructureSchema {
+    name: "CreateUserResponse",
+    members: &[MemberSchema::new("User", &Shape::Structure(&USER))],
+};
+
+pub(crate) static DELETE_ACCESS_KEY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteAccessKeyRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE).required(),
+    ],
+};
+
+pub(crate) static DELETE_ACCOUNT_ALIAS_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteAccountAliasRequest",
+    members: &[MemberSchema::new("AccountAlias", &ACCOUNT_ALIAS_TYPE).required()],
+};
+
+pub(crate) static DELETE_GROUP_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteGroupPolicyRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static DELETE_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteGroupRequest",
+    members: &[MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required()],
+};
+
+pub(crate) static DELETE_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteInstanceProfileRequest",
+    members: &[MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required()],
+};
+
+pub(crate) static DELETE_LOGIN_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteLoginProfileRequest",
+    members: &[MemberSchema::new("UserName", &USER_NAME_TYPE)],
+};
+
+pub(crate) static DELETE_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteOpenIDConnectProviderRequest",
+    members: &[MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required()],
+};
+
+pub(crate) static DELETE_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeletePolicyRequest",
+    members: &[MemberSchema::new("PolicyArn", &ARN_TYPE).required()],
+};
+
+pub(crate) static DELETE_POLICY_VERSION_REQUEST: StructureSchema = StructureSchema {
+    name: "DeletePolicyVersionRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("VersionId", &POLICY_VERSION_ID_TYPE).required(),
+    ],
+};
+
+pub(crate) static DELETE_ROLE_PERMISSIONS_BOUNDARY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteRolePermissionsBoundaryRequest",
+    members: &[MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required()],
 };
 
 pub(crate) static DELETE_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
@@ -148,11 +592,210 @@ pub(crate) static DELETE_ROLE_REQUEST: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required()],
 };
 
+pub(crate) static DELETE_SERVICE_LINKED_ROLE_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteServiceLinkedRoleRequest",
+    members: &[MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required()],
+};
+
+pub(crate) static DELETE_SERVICE_LINKED_ROLE_RESPONSE: StructureSchema = StructureSchema {
+    name: "DeleteServiceLinkedRoleResponse",
+    members: &[MemberSchema::new("DeletionTaskId", &DELETION_TASK_ID_TYPE)],
+};
+
+pub(crate) static DELETE_USER_PERMISSIONS_BOUNDARY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteUserPermissionsBoundaryRequest",
+    members: &[MemberSchema::new("UserName", &USER_NAME_TYPE).required()],
+};
+
+pub(crate) static DELETE_USER_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteUserPolicyRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static DELETE_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteUserRequest",
+    members: &[MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required()],
+};
+
+pub(crate) static DELETION_TASK_FAILURE_REASON_TYPE: StructureSchema = StructureSchema {
+    name: "DeletionTaskFailureReasonType",
+    members: &[
+        MemberSchema::new("Reason", &Shape::STRING),
+        MemberSchema::new("RoleUsageList", &ROLE_USAGE_LIST_TYPE),
+    ],
+};
+
+pub(crate) static DETACH_GROUP_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DetachGroupPolicyRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+    ],
+};
+
 pub(crate) static DETACH_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
     name: "DetachRolePolicyRequest",
     members: &[
         MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
         MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+    ],
+};
+
+pub(crate) static DETACH_USER_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "DetachUserPolicyRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE).required(),
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+    ],
+};
+
+pub(crate) static EVALUATION_RESULT: StructureSchema = StructureSchema {
+    name: "EvaluationResult",
+    members: &[
+        MemberSchema::new("EvalActionName", &ACTION_NAME_TYPE),
+        MemberSchema::new("EvalResourceName", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("EvalDecision", &Shape::STRING),
+        MemberSchema::new("MatchedStatements", &STATEMENT_LIST_TYPE),
+        MemberSchema::new("MissingContextValues", &CONTEXT_KEY_NAMES_RESULT_LIST_TYPE),
+        MemberSchema::new("OrganizationsDecisionDetail", &Shape::Structure(&ORGANIZATIONS_DECISION_DETAIL)),
+        MemberSchema::new(
+            "PermissionsBoundaryDecisionDetail",
+            &Shape::Structure(&PERMISSIONS_BOUNDARY_DECISION_DETAIL),
+        ),
+        MemberSchema::new("EvalDecisionDetails", &EVAL_DECISION_DETAILS_TYPE),
+        MemberSchema::new("ResourceSpecificResults", &RESOURCE_SPECIFIC_RESULT_LIST_TYPE),
+    ],
+};
+
+pub(crate) static GET_ACCESS_KEY_LAST_USED_REQUEST: StructureSchema = StructureSchema {
+    name: "GetAccessKeyLastUsedRequest",
+    members: &[MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE).required()],
+};
+
+pub(crate) static GET_ACCESS_KEY_LAST_USED_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetAccessKeyLastUsedResponse",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("AccessKeyLastUsed", &Shape::Structure(&ACCESS_KEY_LAST_USED)),
+    ],
+};
+
+pub(crate) static GET_ACCOUNT_AUTHORIZATION_DETAILS_REQUEST: StructureSchema = StructureSchema {
+    name: "GetAccountAuthorizationDetailsRequest",
+    members: &[
+        MemberSchema::new("Filter", &ENTITY_LIST_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+    ],
+};
+
+pub(crate) static GET_ACCOUNT_AUTHORIZATION_DETAILS_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetAccountAuthorizationDetailsResponse",
+    members: &[
+        MemberSchema::new("UserDetailList", &USER_DETAIL_LIST_TYPE),
+        MemberSchema::new("GroupDetailList", &GROUP_DETAIL_LIST_TYPE),
+        MemberSchema::new("RoleDetailList", &ROLE_DETAIL_LIST_TYPE),
+        MemberSchema::new("Policies", &MANAGED_POLICY_DETAIL_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static GET_ACCOUNT_SUMMARY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetAccountSummaryResponse",
+    members: &[MemberSchema::new("SummaryMap", &SUMMARY_MAP_TYPE)],
+};
+
+pub(crate) static GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetContextKeysForCustomPolicyRequest",
+    members: &[MemberSchema::new("PolicyInputList", &SIMULATION_POLICY_LIST_TYPE).required()],
+};
+
+pub(crate) static GET_CONTEXT_KEYS_FOR_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetContextKeysForPolicyResponse",
+    members: &[MemberSchema::new("ContextKeyNames", &CONTEXT_KEY_NAMES_RESULT_LIST_TYPE)],
+};
+
+pub(crate) static GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetContextKeysForPrincipalPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicySourceArn", &ARN_TYPE).required(),
+        MemberSchema::new("PolicyInputList", &SIMULATION_POLICY_LIST_TYPE),
+    ],
+};
+
+pub(crate) static GET_GROUP_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetGroupPolicyRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static GET_GROUP_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetGroupPolicyResponse",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE),
+    ],
+};
+
+pub(crate) static GET_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "GetGroupRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static GET_GROUP_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetGroupResponse",
+    members: &[
+        MemberSchema::new("Group", &Shape::Structure(&GROUP)),
+        MemberSchema::new("Users", &USER_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static GET_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "GetInstanceProfileRequest",
+    members: &[MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required()],
+};
+
+pub(crate) static GET_INSTANCE_PROFILE_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetInstanceProfileResponse",
+    members: &[MemberSchema::new("InstanceProfile", &Shape::Structure(&INSTANCE_PROFILE))],
+};
+
+pub(crate) static GET_LOGIN_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "GetLoginProfileRequest",
+    members: &[MemberSchema::new("UserName", &USER_NAME_TYPE)],
+};
+
+pub(crate) static GET_LOGIN_PROFILE_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetLoginProfileResponse",
+    members: &[MemberSchema::new("LoginProfile", &Shape::Structure(&LOGIN_PROFILE))],
+};
+
+pub(crate) static GET_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "GetOpenIDConnectProviderRequest",
+    members: &[MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required()],
+};
+
+pub(crate) static GET_OPEN_ID_CONNECT_PROVIDER_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetOpenIDConnectProviderResponse",
+    members: &[
+        MemberSchema::new("Url", &OPEN_ID_CONNECT_PROVIDER_URL_TYPE),
+        MemberSchema::new("ClientIDList", &CLIENT_ID_LIST_TYPE),
+        MemberSchema::new("ThumbprintList", &THUMBPRINT_LIST_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
     ],
 };
 
@@ -206,16 +849,131 @@ pub(crate) static GET_ROLE_RESPONSE: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("Role", &Shape::Structure(&ROLE))],
 };
 
+pub(crate) static GET_SERVICE_LINKED_ROLE_DELETION_STATUS_REQUEST: StructureSchema = StructureSchema {
+    name: "GetServiceLinkedRoleDeletionStatusRequest",
+    members: &[MemberSchema::new("DeletionTaskId", &DELETION_TASK_ID_TYPE).required()],
+};
+
+pub(crate) static GET_SERVICE_LINKED_ROLE_DELETION_STATUS_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetServiceLinkedRoleDeletionStatusResponse",
+    members: &[
+        MemberSchema::new("Status", &Shape::STRING),
+        MemberSchema::new("Reason", &Shape::Structure(&DELETION_TASK_FAILURE_REASON_TYPE)),
+    ],
+};
+
+pub(crate) static GET_USER_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "GetUserPolicyRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static GET_USER_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetUserPolicyResponse",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE),
+    ],
+};
+
+pub(crate) static GET_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "GetUserRequest",
+    members: &[MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE)],
+};
+
+pub(crate) static GET_USER_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetUserResponse",
+    members: &[MemberSchema::new("User", &Shape::Structure(&USER))],
+};
+
+pub(crate) static GROUP: StructureSchema = StructureSchema {
+    name: "Group",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE),
+        MemberSchema::new("GroupId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static GROUP_DETAIL: StructureSchema = StructureSchema {
+    name: "GroupDetail",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE),
+        MemberSchema::new("GroupId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("GroupPolicyList", &POLICY_DETAIL_LIST_TYPE),
+        MemberSchema::new("AttachedManagedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+    ],
+};
+
 pub(crate) static INSTANCE_PROFILE: StructureSchema = StructureSchema {
     name: "InstanceProfile",
     members: &[
         MemberSchema::new("Path", &PATH_TYPE),
-        MemberSchema::new("InstanceProfileName", &Shape::STRING),
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE),
         MemberSchema::new("InstanceProfileId", &Shape::STRING),
         MemberSchema::new("Arn", &ARN_TYPE),
         MemberSchema::new("CreateDate", &Shape::Timestamp),
         MemberSchema::new("Roles", &ROLE_LIST_TYPE),
         MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ACCESS_KEYS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListAccessKeysRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ACCESS_KEYS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListAccessKeysResponse",
+    members: &[
+        MemberSchema::new("AccessKeyMetadata", &ACCESS_KEY_METADATA_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_ACCOUNT_ALIASES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListAccountAliasesRequest",
+    members: &[MemberSchema::new("Marker", &MARKER_TYPE), MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE)],
+};
+
+pub(crate) static LIST_ACCOUNT_ALIASES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListAccountAliasesResponse",
+    members: &[
+        MemberSchema::new("AccountAliases", &ACCOUNT_ALIAS_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_ATTACHED_GROUP_POLICIES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListAttachedGroupPoliciesRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PathPrefix", &POLICY_PATH_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ATTACHED_GROUP_POLICIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListAttachedGroupPoliciesResponse",
+    members: &[
+        MemberSchema::new("AttachedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
     ],
 };
 
@@ -238,6 +996,120 @@ pub(crate) static LIST_ATTACHED_ROLE_POLICIES_RESPONSE: StructureSchema = Struct
     ],
 };
 
+pub(crate) static LIST_ATTACHED_USER_POLICIES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListAttachedUserPoliciesRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE).required(),
+        MemberSchema::new("PathPrefix", &POLICY_PATH_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ATTACHED_USER_POLICIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListAttachedUserPoliciesResponse",
+    members: &[
+        MemberSchema::new("AttachedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_ENTITIES_FOR_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "ListEntitiesForPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("EntityFilter", &ENTITY_TYPE),
+        MemberSchema::new("PathPrefix", &PATH_TYPE),
+        MemberSchema::new("PolicyUsageFilter", &POLICY_USAGE_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_ENTITIES_FOR_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListEntitiesForPolicyResponse",
+    members: &[
+        MemberSchema::new("PolicyGroups", &POLICY_GROUP_LIST_TYPE),
+        MemberSchema::new("PolicyUsers", &POLICY_USER_LIST_TYPE),
+        MemberSchema::new("PolicyRoles", &POLICY_ROLE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_GROUP_POLICIES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListGroupPoliciesRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_GROUP_POLICIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListGroupPoliciesResponse",
+    members: &[
+        MemberSchema::new("PolicyNames", &POLICY_NAME_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_GROUPS_FOR_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "ListGroupsForUserRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_GROUPS_FOR_USER_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListGroupsForUserResponse",
+    members: &[
+        MemberSchema::new("Groups", &GROUP_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_GROUPS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListGroupsRequest",
+    members: &[
+        MemberSchema::new("PathPrefix", &PATH_PREFIX_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_GROUPS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListGroupsResponse",
+    members: &[
+        MemberSchema::new("Groups", &GROUP_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILE_TAGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListInstanceProfileTagsRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILE_TAGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListInstanceProfileTagsResponse",
+    members: &[
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
 pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE_REQUEST: StructureSchema = StructureSchema {
     name: "ListInstanceProfilesForRoleRequest",
     members: &[
@@ -251,6 +1123,107 @@ pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE_RESPONSE: StructureSchema = St
     name: "ListInstanceProfilesForRoleResponse",
     members: &[
         MemberSchema::new("InstanceProfiles", &INSTANCE_PROFILE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListInstanceProfilesRequest",
+    members: &[
+        MemberSchema::new("PathPrefix", &PATH_PREFIX_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_INSTANCE_PROFILES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListInstanceProfilesResponse",
+    members: &[
+        MemberSchema::new("InstanceProfiles", &INSTANCE_PROFILE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_MFA_DEVICES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListMFADevicesRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_MFA_DEVICES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListMFADevicesResponse",
+    members: &[
+        MemberSchema::new("MFADevices", &MFA_DEVICE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListOpenIDConnectProviderTagsRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListOpenIDConnectProviderTagsResponse",
+    members: &[
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDERS_REQUEST: StructureSchema =
+    StructureSchema { name: "ListOpenIDConnectProvidersRequest", members: &[] };
+
+pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListOpenIDConnectProvidersResponse",
+    members: &[MemberSchema::new("OpenIDConnectProviderList", &OPEN_ID_CONNECT_PROVIDER_LIST_TYPE)],
+};
+
+pub(crate) static LIST_POLICIES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListPoliciesRequest",
+    members: &[
+        MemberSchema::new("Scope", &POLICY_SCOPE_TYPE),
+        MemberSchema::new("OnlyAttached", &Shape::Bool),
+        MemberSchema::new("PathPrefix", &POLICY_PATH_TYPE),
+        MemberSchema::new("PolicyUsageFilter", &POLICY_USAGE_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_POLICIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListPoliciesResponse",
+    members: &[
+        MemberSchema::new("Policies", &POLICY_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_POLICY_TAGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListPolicyTagsRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_POLICY_TAGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListPolicyTagsResponse",
+    members: &[
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
         MemberSchema::new("IsTruncated", &Shape::Bool),
         MemberSchema::new("Marker", &Shape::STRING),
     ],
@@ -328,6 +1301,185 @@ pub(crate) static LIST_ROLES_RESPONSE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static LIST_SSH_PUBLIC_KEYS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListSSHPublicKeysRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_SSH_PUBLIC_KEYS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListSSHPublicKeysResponse",
+    members: &[
+        MemberSchema::new("SSHPublicKeys", &SSH_PUBLIC_KEY_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_SERVICE_SPECIFIC_CREDENTIALS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListServiceSpecificCredentialsRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("ServiceName", &Shape::STRING),
+        MemberSchema::new("AllUsers", &Shape::Bool),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_SERVICE_SPECIFIC_CREDENTIALS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListServiceSpecificCredentialsResponse",
+    members: &[
+        MemberSchema::new("ServiceSpecificCredentials", &SERVICE_SPECIFIC_CREDENTIALS_LIST_TYPE),
+        MemberSchema::new("Marker", &Shape::STRING),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+    ],
+};
+
+pub(crate) static LIST_SIGNING_CERTIFICATES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListSigningCertificatesRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_SIGNING_CERTIFICATES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListSigningCertificatesResponse",
+    members: &[
+        MemberSchema::new("Certificates", &CERTIFICATE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_USER_POLICIES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListUserPoliciesRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_USER_POLICIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListUserPoliciesResponse",
+    members: &[
+        MemberSchema::new("PolicyNames", &POLICY_NAME_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_USER_TAGS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListUserTagsRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_USER_TAGS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListUserTagsResponse",
+    members: &[
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_USERS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListUsersRequest",
+    members: &[
+        MemberSchema::new("PathPrefix", &PATH_PREFIX_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_USERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListUsersResponse",
+    members: &[
+        MemberSchema::new("Users", &USER_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LIST_VIRTUAL_MFA_DEVICES_REQUEST: StructureSchema = StructureSchema {
+    name: "ListVirtualMFADevicesRequest",
+    members: &[
+        MemberSchema::new("AssignmentStatus", &ASSIGNMENT_STATUS_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+    ],
+};
+
+pub(crate) static LIST_VIRTUAL_MFA_DEVICES_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListVirtualMFADevicesResponse",
+    members: &[
+        MemberSchema::new("VirtualMFADevices", &VIRTUAL_MFA_DEVICE_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static LOGIN_PROFILE: StructureSchema = StructureSchema {
+    name: "LoginProfile",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("PasswordResetRequired", &Shape::Bool),
+    ],
+};
+
+pub(crate) static MFA_DEVICE: StructureSchema = StructureSchema {
+    name: "MFADevice",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("SerialNumber", &Shape::STRING),
+        MemberSchema::new("EnableDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static MANAGED_POLICY_DETAIL: StructureSchema = StructureSchema {
+    name: "ManagedPolicyDetail",
+    members: &[
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE),
+        MemberSchema::new("PolicyId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("Path", &POLICY_PATH_TYPE),
+        MemberSchema::new("DefaultVersionId", &POLICY_VERSION_ID_TYPE),
+        MemberSchema::new("AttachmentCount", &Shape::INTEGER),
+        MemberSchema::new("PermissionsBoundaryUsageCount", &Shape::INTEGER),
+        MemberSchema::new("IsAttachable", &Shape::Bool),
+        MemberSchema::new("Description", &POLICY_DESCRIPTION_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("UpdateDate", &Shape::Timestamp),
+        MemberSchema::new("PolicyVersionList", &POLICY_DOCUMENT_VERSION_LIST_TYPE),
+    ],
+};
+
+pub(crate) static OPEN_ID_CONNECT_PROVIDER_LIST_ENTRY: StructureSchema = StructureSchema {
+    name: "OpenIDConnectProviderListEntry",
+    members: &[MemberSchema::new("Arn", &ARN_TYPE)],
+};
+
+pub(crate) static ORGANIZATIONS_DECISION_DETAIL: StructureSchema = StructureSchema {
+    name: "OrganizationsDecisionDetail",
+    members: &[MemberSchema::new("AllowedByOrganizations", &Shape::Bool)],
+};
+
+pub(crate) static PERMISSIONS_BOUNDARY_DECISION_DETAIL: StructureSchema = StructureSchema {
+    name: "PermissionsBoundaryDecisionDetail",
+    members: &[MemberSchema::new("AllowedByPermissionsBoundary", &Shape::Bool)],
+};
+
 pub(crate) static POLICY: StructureSchema = StructureSchema {
     name: "Policy",
     members: &[
@@ -339,11 +1491,37 @@ pub(crate) static POLICY: StructureSchema = StructureSchema {
         MemberSchema::new("AttachmentCount", &Shape::INTEGER),
         MemberSchema::new("PermissionsBoundaryUsageCount", &Shape::INTEGER),
         MemberSchema::new("IsAttachable", &Shape::Bool),
-        MemberSchema::new("Description", &Shape::STRING),
+        MemberSchema::new("Description", &POLICY_DESCRIPTION_TYPE),
         MemberSchema::new("CreateDate", &Shape::Timestamp),
         MemberSchema::new("UpdateDate", &Shape::Timestamp),
         MemberSchema::new("Tags", &TAG_LIST_TYPE),
     ],
+};
+
+pub(crate) static POLICY_DETAIL: StructureSchema = StructureSchema {
+    name: "PolicyDetail",
+    members: &[
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE),
+    ],
+};
+
+pub(crate) static POLICY_GROUP: StructureSchema = StructureSchema {
+    name: "PolicyGroup",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE),
+        MemberSchema::new("GroupId", &Shape::STRING),
+    ],
+};
+
+pub(crate) static POLICY_ROLE: StructureSchema = StructureSchema {
+    name: "PolicyRole",
+    members: &[MemberSchema::new("RoleName", &ROLE_NAME_TYPE), MemberSchema::new("RoleId", &Shape::STRING)],
+};
+
+pub(crate) static POLICY_USER: StructureSchema = StructureSchema {
+    name: "PolicyUser",
+    members: &[MemberSchema::new("UserName", &USER_NAME_TYPE), MemberSchema::new("UserId", &Shape::STRING)],
 };
 
 pub(crate) static POLICY_VERSION: StructureSchema = StructureSchema {
@@ -356,12 +1534,90 @@ pub(crate) static POLICY_VERSION: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static POSITION: StructureSchema = StructureSchema {
+    name: "Position",
+    members: &[MemberSchema::new("Line", &Shape::INTEGER), MemberSchema::new("Column", &Shape::INTEGER)],
+};
+
+pub(crate) static PUT_GROUP_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutGroupPolicyRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+    ],
+};
+
+pub(crate) static PUT_ROLE_PERMISSIONS_BOUNDARY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutRolePermissionsBoundaryRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("PermissionsBoundary", &ARN_TYPE).required(),
+    ],
+};
+
 pub(crate) static PUT_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
     name: "PutRolePolicyRequest",
     members: &[
         MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
         MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
         MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+    ],
+};
+
+pub(crate) static PUT_USER_PERMISSIONS_BOUNDARY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutUserPermissionsBoundaryRequest",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE).required(),
+        MemberSchema::new("PermissionsBoundary", &ARN_TYPE).required(),
+    ],
+};
+
+pub(crate) static PUT_USER_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "PutUserPolicyRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("PolicyName", &POLICY_NAME_TYPE).required(),
+        MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
+    ],
+};
+
+pub(crate) static REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "RemoveClientIDFromOpenIDConnectProviderRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("ClientID", &CLIENT_ID_TYPE).required(),
+    ],
+};
+
+pub(crate) static REMOVE_ROLE_FROM_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "RemoveRoleFromInstanceProfileRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static REMOVE_USER_FROM_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "RemoveUserFromGroupRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+    ],
+};
+
+pub(crate) static RESOURCE_SPECIFIC_RESULT: StructureSchema = StructureSchema {
+    name: "ResourceSpecificResult",
+    members: &[
+        MemberSchema::new("EvalResourceName", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("EvalResourceDecision", &Shape::STRING),
+        MemberSchema::new("MatchedStatements", &STATEMENT_LIST_TYPE),
+        MemberSchema::new("MissingContextValues", &CONTEXT_KEY_NAMES_RESULT_LIST_TYPE),
+        MemberSchema::new("EvalDecisionDetails", &EVAL_DECISION_DETAILS_TYPE),
+        MemberSchema::new(
+            "PermissionsBoundaryDecisionDetail",
+            &Shape::Structure(&PERMISSIONS_BOUNDARY_DECISION_DETAIL),
+        ),
     ],
 };
 
@@ -382,11 +1638,131 @@ pub(crate) static ROLE: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static ROLE_DETAIL: StructureSchema = StructureSchema {
+    name: "RoleDetail",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE),
+        MemberSchema::new("RoleId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("AssumeRolePolicyDocument", &POLICY_DOCUMENT_TYPE),
+        MemberSchema::new("InstanceProfileList", &INSTANCE_PROFILE_LIST_TYPE),
+        MemberSchema::new("RolePolicyList", &POLICY_DETAIL_LIST_TYPE),
+        MemberSchema::new("AttachedManagedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+        MemberSchema::new("PermissionsBoundary", &Shape::Structure(&ATTACHED_PERMISSIONS_BOUNDARY)),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("RoleLastUsed", &Shape::Structure(&ROLE_LAST_USED)),
+    ],
+};
+
 pub(crate) static ROLE_LAST_USED: StructureSchema = StructureSchema {
     name: "RoleLastUsed",
     members: &[
         MemberSchema::new("LastUsedDate", &Shape::Timestamp),
         MemberSchema::new("Region", &Shape::STRING),
+    ],
+};
+
+pub(crate) static ROLE_USAGE_TYPE: StructureSchema = StructureSchema {
+    name: "RoleUsageType",
+    members: &[MemberSchema::new("Region", &Shape::STRING), MemberSchema::new("Resources", &ARN_LIST_TYPE)],
+};
+
+pub(crate) static SSH_PUBLIC_KEY_METADATA: StructureSchema = StructureSchema {
+    name: "SSHPublicKeyMetadata",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("SSHPublicKeyId", &Shape::STRING),
+        MemberSchema::new("Status", &STATUS_TYPE),
+        MemberSchema::new("UploadDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static SERVICE_SPECIFIC_CREDENTIAL_METADATA: StructureSchema = StructureSchema {
+    name: "ServiceSpecificCredentialMetadata",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("Status", &STATUS_TYPE),
+        MemberSchema::new("ServiceUserName", &Shape::STRING),
+        MemberSchema::new("ServiceCredentialAlias", &Shape::STRING),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("ExpirationDate", &Shape::Timestamp),
+        MemberSchema::new("ServiceSpecificCredentialId", &Shape::STRING),
+        MemberSchema::new("ServiceName", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SET_DEFAULT_POLICY_VERSION_REQUEST: StructureSchema = StructureSchema {
+    name: "SetDefaultPolicyVersionRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("VersionId", &POLICY_VERSION_ID_TYPE).required(),
+    ],
+};
+
+pub(crate) static SIGNING_CERTIFICATE: StructureSchema = StructureSchema {
+    name: "SigningCertificate",
+    members: &[
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("CertificateId", &Shape::STRING),
+        MemberSchema::new("CertificateBody", &Shape::STRING),
+        MemberSchema::new("Status", &STATUS_TYPE),
+        MemberSchema::new("UploadDate", &Shape::Timestamp),
+    ],
+};
+
+pub(crate) static SIMULATE_CUSTOM_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "SimulateCustomPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicyInputList", &SIMULATION_POLICY_LIST_TYPE).required(),
+        MemberSchema::new("PermissionsBoundaryPolicyInputList", &SIMULATION_POLICY_LIST_TYPE),
+        MemberSchema::new("ActionNames", &ACTION_NAME_LIST_TYPE).required(),
+        MemberSchema::new("ResourceArns", &RESOURCE_NAME_LIST_TYPE),
+        MemberSchema::new("ResourcePolicy", &POLICY_DOCUMENT_TYPE),
+        MemberSchema::new("ResourceOwner", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("CallerArn", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("ContextEntries", &CONTEXT_ENTRY_LIST_TYPE),
+        MemberSchema::new("ResourceHandlingOption", &RESOURCE_HANDLING_OPTION_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+    ],
+};
+
+pub(crate) static SIMULATE_POLICY_RESPONSE: StructureSchema = StructureSchema {
+    name: "SimulatePolicyResponse",
+    members: &[
+        MemberSchema::new("EvaluationResults", &EVALUATION_RESULTS_LIST_TYPE),
+        MemberSchema::new("IsTruncated", &Shape::Bool),
+        MemberSchema::new("Marker", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SIMULATE_PRINCIPAL_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "SimulatePrincipalPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicySourceArn", &ARN_TYPE).required(),
+        MemberSchema::new("PolicyInputList", &SIMULATION_POLICY_LIST_TYPE),
+        MemberSchema::new("PermissionsBoundaryPolicyInputList", &SIMULATION_POLICY_LIST_TYPE),
+        MemberSchema::new("ActionNames", &ACTION_NAME_LIST_TYPE).required(),
+        MemberSchema::new("ResourceArns", &RESOURCE_NAME_LIST_TYPE),
+        MemberSchema::new("ResourcePolicy", &POLICY_DOCUMENT_TYPE),
+        MemberSchema::new("ResourceOwner", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("CallerArn", &RESOURCE_NAME_TYPE),
+        MemberSchema::new("ContextEntries", &CONTEXT_ENTRY_LIST_TYPE),
+        MemberSchema::new("ResourceHandlingOption", &RESOURCE_HANDLING_OPTION_TYPE),
+        MemberSchema::new("MaxItems", &MAX_ITEMS_TYPE),
+        MemberSchema::new("Marker", &MARKER_TYPE),
+    ],
+};
+
+pub(crate) static STATEMENT: StructureSchema = StructureSchema {
+    name: "Statement",
+    members: &[
+        MemberSchema::new("SourcePolicyId", &Shape::STRING),
+        MemberSchema::new("SourcePolicyType", &Shape::STRING),
+        MemberSchema::new("StartPosition", &Shape::Structure(&POSITION)),
+        MemberSchema::new("EndPosition", &Shape::Structure(&POSITION)),
     ],
 };
 
@@ -398,11 +1774,67 @@ pub(crate) static TAG: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static TAG_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "TagInstanceProfileRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static TAG_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "TagOpenIDConnectProviderRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static TAG_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "TagPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
 pub(crate) static TAG_ROLE_REQUEST: StructureSchema = StructureSchema {
     name: "TagRoleRequest",
     members: &[
         MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
         MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static TAG_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "TagUserRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UNTAG_INSTANCE_PROFILE_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagInstanceProfileRequest",
+    members: &[
+        MemberSchema::new("InstanceProfileName", &INSTANCE_PROFILE_NAME_TYPE).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UNTAG_OPEN_ID_CONNECT_PROVIDER_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagOpenIDConnectProviderRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UNTAG_POLICY_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagPolicyRequest",
+    members: &[
+        MemberSchema::new("PolicyArn", &ARN_TYPE).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST_TYPE).required(),
     ],
 };
 
@@ -414,12 +1846,59 @@ pub(crate) static UNTAG_ROLE_REQUEST: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static UNTAG_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagUserRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("TagKeys", &TAG_KEY_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UPDATE_ACCESS_KEY_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateAccessKeyRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE),
+        MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE).required(),
+        MemberSchema::new("Status", &STATUS_TYPE).required(),
+    ],
+};
+
 pub(crate) static UPDATE_ASSUME_ROLE_POLICY_REQUEST: StructureSchema = StructureSchema {
     name: "UpdateAssumeRolePolicyRequest",
     members: &[
         MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
         MemberSchema::new("PolicyDocument", &POLICY_DOCUMENT_TYPE).required(),
     ],
+};
+
+pub(crate) static UPDATE_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateGroupRequest",
+    members: &[
+        MemberSchema::new("GroupName", &GROUP_NAME_TYPE).required(),
+        MemberSchema::new("NewPath", &PATH_TYPE),
+        MemberSchema::new("NewGroupName", &GROUP_NAME_TYPE),
+    ],
+};
+
+pub(crate) static UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateOpenIDConnectProviderThumbprintRequest",
+    members: &[
+        MemberSchema::new("OpenIDConnectProviderArn", &ARN_TYPE).required(),
+        MemberSchema::new("ThumbprintList", &THUMBPRINT_LIST_TYPE).required(),
+    ],
+};
+
+pub(crate) static UPDATE_ROLE_DESCRIPTION_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateRoleDescriptionRequest",
+    members: &[
+        MemberSchema::new("RoleName", &ROLE_NAME_TYPE).required(),
+        MemberSchema::new("Description", &ROLE_DESCRIPTION_TYPE).required(),
+    ],
+};
+
+pub(crate) static UPDATE_ROLE_DESCRIPTION_RESPONSE: StructureSchema = StructureSchema {
+    name: "UpdateRoleDescriptionResponse",
+    members: &[MemberSchema::new("Role", &Shape::Structure(&ROLE))],
 };
 
 pub(crate) static UPDATE_ROLE_REQUEST: StructureSchema = StructureSchema {
@@ -433,3 +1912,54 @@ pub(crate) static UPDATE_ROLE_REQUEST: StructureSchema = StructureSchema {
 
 pub(crate) static UPDATE_ROLE_RESPONSE: StructureSchema =
     StructureSchema { name: "UpdateRoleResponse", members: &[] };
+
+pub(crate) static UPDATE_USER_REQUEST: StructureSchema = StructureSchema {
+    name: "UpdateUserRequest",
+    members: &[
+        MemberSchema::new("UserName", &EXISTING_USER_NAME_TYPE).required(),
+        MemberSchema::new("NewPath", &PATH_TYPE),
+        MemberSchema::new("NewUserName", &USER_NAME_TYPE),
+    ],
+};
+
+pub(crate) static USER: StructureSchema = StructureSchema {
+    name: "User",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("UserId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("PasswordLastUsed", &Shape::Timestamp),
+        MemberSchema::new("PermissionsBoundary", &Shape::Structure(&ATTACHED_PERMISSIONS_BOUNDARY)),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static USER_DETAIL: StructureSchema = StructureSchema {
+    name: "UserDetail",
+    members: &[
+        MemberSchema::new("Path", &PATH_TYPE),
+        MemberSchema::new("UserName", &USER_NAME_TYPE),
+        MemberSchema::new("UserId", &Shape::STRING),
+        MemberSchema::new("Arn", &ARN_TYPE),
+        MemberSchema::new("CreateDate", &Shape::Timestamp),
+        MemberSchema::new("UserPolicyList", &POLICY_DETAIL_LIST_TYPE),
+        MemberSchema::new("GroupList", &GROUP_NAME_LIST_TYPE),
+        MemberSchema::new("AttachedManagedPolicies", &ATTACHED_POLICIES_LIST_TYPE),
+        MemberSchema::new("PermissionsBoundary", &Shape::Structure(&ATTACHED_PERMISSIONS_BOUNDARY)),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static VIRTUAL_MFA_DEVICE: StructureSchema = StructureSchema {
+    name: "VirtualMFADevice",
+    members: &[
+        MemberSchema::new("SerialNumber", &Shape::STRING),
+        MemberSchema::new("Base32StringSeed", &Shape::BLOB).sensitive(),
+        MemberSchema::new("QRCodePNG", &Shape::BLOB).sensitive(),
+        MemberSchema::new("User", &Shape::Structure(&USER)),
+        MemberSchema::new("EnableDate", &Shape::Timestamp),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};

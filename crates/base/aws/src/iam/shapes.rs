@@ -11,8 +11,46 @@ use pileus_model::Blob;
 use super::schema;
 
 pileus_model::structure! {
+    AccessKey = schema::ACCESS_KEY {
+        user_name: Option<String> = "UserName",
+        access_key_id: Option<String> = "AccessKeyId",
+        status: Option<String> = "Status",
+        secret_access_key: Option<String> = "SecretAccessKey",
+        create_date: Option<Timestamp> = "CreateDate",
+    }
+    AccessKeyLastUsed = schema::ACCESS_KEY_LAST_USED {
+        last_used_date: Option<Timestamp> = "LastUsedDate",
+        service_name: Option<String> = "ServiceName",
+        region: Option<String> = "Region",
+    }
+    AccessKeyMetadata = schema::ACCESS_KEY_METADATA {
+        user_name: Option<String> = "UserName",
+        access_key_id: Option<String> = "AccessKeyId",
+        status: Option<String> = "Status",
+        create_date: Option<Timestamp> = "CreateDate",
+    }
+    AddClientIDToOpenIDConnectProviderRequest = schema::ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        client_id: String = "ClientID",
+    }
+    AddRoleToInstanceProfileRequest = schema::ADD_ROLE_TO_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        role_name: String = "RoleName",
+    }
+    AddUserToGroupRequest = schema::ADD_USER_TO_GROUP_REQUEST {
+        group_name: String = "GroupName",
+        user_name: String = "UserName",
+    }
+    AttachGroupPolicyRequest = schema::ATTACH_GROUP_POLICY_REQUEST {
+        group_name: String = "GroupName",
+        policy_arn: String = "PolicyArn",
+    }
     AttachRolePolicyRequest = schema::ATTACH_ROLE_POLICY_REQUEST {
         role_name: String = "RoleName",
+        policy_arn: String = "PolicyArn",
+    }
+    AttachUserPolicyRequest = schema::ATTACH_USER_POLICY_REQUEST {
+        user_name: String = "UserName",
         policy_arn: String = "PolicyArn",
     }
     AttachedPermissionsBoundary = schema::ATTACHED_PERMISSIONS_BOUNDARY {
@@ -23,16 +61,124 @@ pileus_model::structure! {
         policy_name: Option<String> = "PolicyName",
         policy_arn: Option<String> = "PolicyArn",
     }
+    ContextEntry = schema::CONTEXT_ENTRY {
+        context_key_name: Option<String> = "ContextKeyName",
+        context_key_values: Option<Vec<String>> = "ContextKeyValues",
+        context_key_type: Option<String> = "ContextKeyType",
+    }
+    CreateAccessKeyRequest = schema::CREATE_ACCESS_KEY_REQUEST {
+        user_name: Option<String> = "UserName",
+    }
+    CreateAccessKeyResponse = schema::CREATE_ACCESS_KEY_RESPONSE {
+        access_key: Option<AccessKey> = "AccessKey",
+    }
+    CreateAccountAliasRequest = schema::CREATE_ACCOUNT_ALIAS_REQUEST {
+        account_alias: String = "AccountAlias",
+    }
+    CreateGroupRequest = schema::CREATE_GROUP_REQUEST {
+        path: Option<String> = "Path",
+        group_name: String = "GroupName",
+    }
+    CreateGroupResponse = schema::CREATE_GROUP_RESPONSE {
+        group: Option<Group> = "Group",
+    }
+    CreateInstanceProfileRequest = schema::CREATE_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        path: Option<String> = "Path",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    CreateInstanceProfileResponse = schema::CREATE_INSTANCE_PROFILE_RESPONSE {
+        instance_profile: Option<InstanceProfile> = "InstanceProfile",
+    }
+    CreateOpenIDConnectProviderRequest = schema::CREATE_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        url: String = "Url",
+        client_id_list: Option<Vec<String>> = "ClientIDList",
+        thumbprint_list: Option<Vec<String>> = "ThumbprintList",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    CreateOpenIDConnectProviderResponse = schema::CREATE_OPEN_ID_CONNECT_PROVIDER_RESPONSE {
+        open_id_connect_provider_arn: Option<String> = "OpenIDConnectProviderArn",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    CreatePolicyRequest = schema::CREATE_POLICY_REQUEST {
+        policy_name: String = "PolicyName",
+        path: Option<String> = "Path",
+        policy_document: String = "PolicyDocument",
+        description: Option<String> = "Description",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    CreatePolicyResponse = schema::CREATE_POLICY_RESPONSE {
+        policy: Option<Policy> = "Policy",
+    }
+    CreatePolicyVersionRequest = schema::CREATE_POLICY_VERSION_REQUEST {
+        policy_arn: String = "PolicyArn",
+        policy_document: String = "PolicyDocument",
+        set_as_default: Option<bool> = "SetAsDefault",
+    }
+    CreatePolicyVersionResponse = schema::CREATE_POLICY_VERSION_RESPONSE {
+        policy_version: Option<PolicyVersion> = "PolicyVersion",
+    }
     CreateRoleRequest = schema::CREATE_ROLE_REQUEST {
         path: Option<String> = "Path",
         role_name: String = "RoleName",
         assume_role_policy_document: String = "AssumeRolePolicyDocument",
         description: Option<String> = "Description",
         max_session_duration: Option<i64> = "MaxSessionDuration",
+        permissions_boundary: Option<String> = "PermissionsBoundary",
         tags: Option<Vec<Tag>> = "Tags",
     }
     CreateRoleResponse = schema::CREATE_ROLE_RESPONSE {
         role: Option<Role> = "Role",
+    }
+    CreateServiceLinkedRoleRequest = schema::CREATE_SERVICE_LINKED_ROLE_REQUEST {
+        aws_service_name: String = "AWSServiceName",
+        description: Option<String> = "Description",
+        custom_suffix: Option<String> = "CustomSuffix",
+    }
+    CreateServiceLinkedRoleResponse = schema::CREATE_SERVICE_LINKED_ROLE_RESPONSE {
+        role: Option<Role> = "Role",
+    }
+    CreateUserRequest = schema::CREATE_USER_REQUEST {
+        path: Option<String> = "Path",
+        user_name: String = "UserName",
+        permissions_boundary: Option<String> = "PermissionsBoundary",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    CreateUserResponse = schema::CREATE_USER_RESPONSE {
+        user: Option<User> = "User",
+    }
+    DeleteAccessKeyRequest = schema::DELETE_ACCESS_KEY_REQUEST {
+        user_name: Option<String> = "UserName",
+        access_key_id: String = "AccessKeyId",
+    }
+    DeleteAccountAliasRequest = schema::DELETE_ACCOUNT_ALIAS_REQUEST {
+        account_alias: String = "AccountAlias",
+    }
+    DeleteGroupPolicyRequest = schema::DELETE_GROUP_POLICY_REQUEST {
+        group_name: String = "GroupName",
+        policy_name: String = "PolicyName",
+    }
+    DeleteGroupRequest = schema::DELETE_GROUP_REQUEST {
+        group_name: String = "GroupName",
+    }
+    DeleteInstanceProfileRequest = schema::DELETE_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+    }
+    DeleteLoginProfileRequest = schema::DELETE_LOGIN_PROFILE_REQUEST {
+        user_name: Option<String> = "UserName",
+    }
+    DeleteOpenIDConnectProviderRequest = schema::DELETE_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+    }
+    DeletePolicyRequest = schema::DELETE_POLICY_REQUEST {
+        policy_arn: String = "PolicyArn",
+    }
+    DeletePolicyVersionRequest = schema::DELETE_POLICY_VERSION_REQUEST {
+        policy_arn: String = "PolicyArn",
+        version_id: String = "VersionId",
+    }
+    DeleteRolePermissionsBoundaryRequest = schema::DELETE_ROLE_PERMISSIONS_BOUNDARY_REQUEST {
+        role_name: String = "RoleName",
     }
     DeleteRolePolicyRequest = schema::DELETE_ROLE_POLICY_REQUEST {
         role_name: String = "RoleName",
@@ -41,9 +187,123 @@ pileus_model::structure! {
     DeleteRoleRequest = schema::DELETE_ROLE_REQUEST {
         role_name: String = "RoleName",
     }
+    DeleteServiceLinkedRoleRequest = schema::DELETE_SERVICE_LINKED_ROLE_REQUEST {
+        role_name: String = "RoleName",
+    }
+    DeleteServiceLinkedRoleResponse = schema::DELETE_SERVICE_LINKED_ROLE_RESPONSE {
+        deletion_task_id: Option<String> = "DeletionTaskId",
+    }
+    DeleteUserPermissionsBoundaryRequest = schema::DELETE_USER_PERMISSIONS_BOUNDARY_REQUEST {
+        user_name: String = "UserName",
+    }
+    DeleteUserPolicyRequest = schema::DELETE_USER_POLICY_REQUEST {
+        user_name: String = "UserName",
+        policy_name: String = "PolicyName",
+    }
+    DeleteUserRequest = schema::DELETE_USER_REQUEST {
+        user_name: String = "UserName",
+    }
+    DeletionTaskFailureReasonType = schema::DELETION_TASK_FAILURE_REASON_TYPE {
+        reason: Option<String> = "Reason",
+        role_usage_list: Option<Vec<RoleUsageType>> = "RoleUsageList",
+    }
+    DetachGroupPolicyRequest = schema::DETACH_GROUP_POLICY_REQUEST {
+        group_name: String = "GroupName",
+        policy_arn: String = "PolicyArn",
+    }
     DetachRolePolicyRequest = schema::DETACH_ROLE_POLICY_REQUEST {
         role_name: String = "RoleName",
         policy_arn: String = "PolicyArn",
+    }
+    DetachUserPolicyRequest = schema::DETACH_USER_POLICY_REQUEST {
+        user_name: String = "UserName",
+        policy_arn: String = "PolicyArn",
+    }
+    EvaluationResult = schema::EVALUATION_RESULT {
+        eval_action_name: Option<String> = "EvalActionName",
+        eval_resource_name: Option<String> = "EvalResourceName",
+        eval_decision: Option<String> = "EvalDecision",
+        matched_statements: Option<Vec<Statement>> = "MatchedStatements",
+        missing_context_values: Option<Vec<String>> = "MissingContextValues",
+        organizations_decision_detail: Option<OrganizationsDecisionDetail> = "OrganizationsDecisionDetail",
+        permissions_boundary_decision_detail: Option<PermissionsBoundaryDecisionDetail> = "PermissionsBoundaryDecisionDetail",
+        eval_decision_details: Option<BTreeMap<String, String>> = "EvalDecisionDetails",
+        resource_specific_results: Option<Vec<ResourceSpecificResult>> = "ResourceSpecificResults",
+    }
+    GetAccessKeyLastUsedRequest = schema::GET_ACCESS_KEY_LAST_USED_REQUEST {
+        access_key_id: String = "AccessKeyId",
+    }
+    GetAccessKeyLastUsedResponse = schema::GET_ACCESS_KEY_LAST_USED_RESPONSE {
+        user_name: Option<String> = "UserName",
+        access_key_last_used: Option<AccessKeyLastUsed> = "AccessKeyLastUsed",
+    }
+    GetAccountAuthorizationDetailsRequest = schema::GET_ACCOUNT_AUTHORIZATION_DETAILS_REQUEST {
+        filter: Option<Vec<String>> = "Filter",
+        max_items: Option<i64> = "MaxItems",
+        marker: Option<String> = "Marker",
+    }
+    GetAccountAuthorizationDetailsResponse = schema::GET_ACCOUNT_AUTHORIZATION_DETAILS_RESPONSE {
+        user_detail_list: Option<Vec<UserDetail>> = "UserDetailList",
+        group_detail_list: Option<Vec<GroupDetail>> = "GroupDetailList",
+        role_detail_list: Option<Vec<RoleDetail>> = "RoleDetailList",
+        policies: Option<Vec<ManagedPolicyDetail>> = "Policies",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    GetAccountSummaryResponse = schema::GET_ACCOUNT_SUMMARY_RESPONSE {
+        summary_map: Option<BTreeMap<String, i64>> = "SummaryMap",
+    }
+    GetContextKeysForCustomPolicyRequest = schema::GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY_REQUEST {
+        policy_input_list: Vec<String> = "PolicyInputList",
+    }
+    GetContextKeysForPolicyResponse = schema::GET_CONTEXT_KEYS_FOR_POLICY_RESPONSE {
+        context_key_names: Option<Vec<String>> = "ContextKeyNames",
+    }
+    GetContextKeysForPrincipalPolicyRequest = schema::GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY_REQUEST {
+        policy_source_arn: String = "PolicySourceArn",
+        policy_input_list: Option<Vec<String>> = "PolicyInputList",
+    }
+    GetGroupPolicyRequest = schema::GET_GROUP_POLICY_REQUEST {
+        group_name: String = "GroupName",
+        policy_name: String = "PolicyName",
+    }
+    GetGroupPolicyResponse = schema::GET_GROUP_POLICY_RESPONSE {
+        group_name: Option<String> = "GroupName",
+        policy_name: Option<String> = "PolicyName",
+        policy_document: Option<String> = "PolicyDocument",
+    }
+    GetGroupRequest = schema::GET_GROUP_REQUEST {
+        group_name: String = "GroupName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    GetGroupResponse = schema::GET_GROUP_RESPONSE {
+        group: Option<Group> = "Group",
+        users: Option<Vec<User>> = "Users",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    GetInstanceProfileRequest = schema::GET_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+    }
+    GetInstanceProfileResponse = schema::GET_INSTANCE_PROFILE_RESPONSE {
+        instance_profile: Option<InstanceProfile> = "InstanceProfile",
+    }
+    GetLoginProfileRequest = schema::GET_LOGIN_PROFILE_REQUEST {
+        user_name: Option<String> = "UserName",
+    }
+    GetLoginProfileResponse = schema::GET_LOGIN_PROFILE_RESPONSE {
+        login_profile: Option<LoginProfile> = "LoginProfile",
+    }
+    GetOpenIDConnectProviderRequest = schema::GET_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+    }
+    GetOpenIDConnectProviderResponse = schema::GET_OPEN_ID_CONNECT_PROVIDER_RESPONSE {
+        url: Option<String> = "Url",
+        client_id_list: Option<Vec<String>> = "ClientIDList",
+        thumbprint_list: Option<Vec<String>> = "ThumbprintList",
+        create_date: Option<Timestamp> = "CreateDate",
+        tags: Option<Vec<Tag>> = "Tags",
     }
     GetPolicyRequest = schema::GET_POLICY_REQUEST {
         policy_arn: String = "PolicyArn",
@@ -73,6 +333,44 @@ pileus_model::structure! {
     GetRoleResponse = schema::GET_ROLE_RESPONSE {
         role: Option<Role> = "Role",
     }
+    GetServiceLinkedRoleDeletionStatusRequest = schema::GET_SERVICE_LINKED_ROLE_DELETION_STATUS_REQUEST {
+        deletion_task_id: String = "DeletionTaskId",
+    }
+    GetServiceLinkedRoleDeletionStatusResponse = schema::GET_SERVICE_LINKED_ROLE_DELETION_STATUS_RESPONSE {
+        status: Option<String> = "Status",
+        reason: Option<DeletionTaskFailureReasonType> = "Reason",
+    }
+    GetUserPolicyRequest = schema::GET_USER_POLICY_REQUEST {
+        user_name: String = "UserName",
+        policy_name: String = "PolicyName",
+    }
+    GetUserPolicyResponse = schema::GET_USER_POLICY_RESPONSE {
+        user_name: Option<String> = "UserName",
+        policy_name: Option<String> = "PolicyName",
+        policy_document: Option<String> = "PolicyDocument",
+    }
+    GetUserRequest = schema::GET_USER_REQUEST {
+        user_name: Option<String> = "UserName",
+    }
+    GetUserResponse = schema::GET_USER_RESPONSE {
+        user: Option<User> = "User",
+    }
+    Group = schema::GROUP {
+        path: Option<String> = "Path",
+        group_name: Option<String> = "GroupName",
+        group_id: Option<String> = "GroupId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+    }
+    GroupDetail = schema::GROUP_DETAIL {
+        path: Option<String> = "Path",
+        group_name: Option<String> = "GroupName",
+        group_id: Option<String> = "GroupId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+        group_policy_list: Option<Vec<PolicyDetail>> = "GroupPolicyList",
+        attached_managed_policies: Option<Vec<AttachedPolicy>> = "AttachedManagedPolicies",
+    }
     InstanceProfile = schema::INSTANCE_PROFILE {
         path: Option<String> = "Path",
         instance_profile_name: Option<String> = "InstanceProfileName",
@@ -81,6 +379,36 @@ pileus_model::structure! {
         create_date: Option<Timestamp> = "CreateDate",
         roles: Option<Vec<Role>> = "Roles",
         tags: Option<Vec<Tag>> = "Tags",
+    }
+    ListAccessKeysRequest = schema::LIST_ACCESS_KEYS_REQUEST {
+        user_name: Option<String> = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListAccessKeysResponse = schema::LIST_ACCESS_KEYS_RESPONSE {
+        access_key_metadata: Option<Vec<AccessKeyMetadata>> = "AccessKeyMetadata",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListAccountAliasesRequest = schema::LIST_ACCOUNT_ALIASES_REQUEST {
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListAccountAliasesResponse = schema::LIST_ACCOUNT_ALIASES_RESPONSE {
+        account_aliases: Option<Vec<String>> = "AccountAliases",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListAttachedGroupPoliciesRequest = schema::LIST_ATTACHED_GROUP_POLICIES_REQUEST {
+        group_name: String = "GroupName",
+        path_prefix: Option<String> = "PathPrefix",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListAttachedGroupPoliciesResponse = schema::LIST_ATTACHED_GROUP_POLICIES_RESPONSE {
+        attached_policies: Option<Vec<AttachedPolicy>> = "AttachedPolicies",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
     }
     ListAttachedRolePoliciesRequest = schema::LIST_ATTACHED_ROLE_POLICIES_REQUEST {
         role_name: String = "RoleName",
@@ -93,6 +421,72 @@ pileus_model::structure! {
         is_truncated: Option<bool> = "IsTruncated",
         marker: Option<String> = "Marker",
     }
+    ListAttachedUserPoliciesRequest = schema::LIST_ATTACHED_USER_POLICIES_REQUEST {
+        user_name: String = "UserName",
+        path_prefix: Option<String> = "PathPrefix",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListAttachedUserPoliciesResponse = schema::LIST_ATTACHED_USER_POLICIES_RESPONSE {
+        attached_policies: Option<Vec<AttachedPolicy>> = "AttachedPolicies",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListEntitiesForPolicyRequest = schema::LIST_ENTITIES_FOR_POLICY_REQUEST {
+        policy_arn: String = "PolicyArn",
+        entity_filter: Option<String> = "EntityFilter",
+        path_prefix: Option<String> = "PathPrefix",
+        policy_usage_filter: Option<String> = "PolicyUsageFilter",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListEntitiesForPolicyResponse = schema::LIST_ENTITIES_FOR_POLICY_RESPONSE {
+        policy_groups: Option<Vec<PolicyGroup>> = "PolicyGroups",
+        policy_users: Option<Vec<PolicyUser>> = "PolicyUsers",
+        policy_roles: Option<Vec<PolicyRole>> = "PolicyRoles",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListGroupPoliciesRequest = schema::LIST_GROUP_POLICIES_REQUEST {
+        group_name: String = "GroupName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListGroupPoliciesResponse = schema::LIST_GROUP_POLICIES_RESPONSE {
+        policy_names: Option<Vec<String>> = "PolicyNames",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListGroupsForUserRequest = schema::LIST_GROUPS_FOR_USER_REQUEST {
+        user_name: String = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListGroupsForUserResponse = schema::LIST_GROUPS_FOR_USER_RESPONSE {
+        groups: Option<Vec<Group>> = "Groups",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListGroupsRequest = schema::LIST_GROUPS_REQUEST {
+        path_prefix: Option<String> = "PathPrefix",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListGroupsResponse = schema::LIST_GROUPS_RESPONSE {
+        groups: Option<Vec<Group>> = "Groups",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListInstanceProfileTagsRequest = schema::LIST_INSTANCE_PROFILE_TAGS_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListInstanceProfileTagsResponse = schema::LIST_INSTANCE_PROFILE_TAGS_RESPONSE {
+        tags: Option<Vec<Tag>> = "Tags",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
     ListInstanceProfilesForRoleRequest = schema::LIST_INSTANCE_PROFILES_FOR_ROLE_REQUEST {
         role_name: String = "RoleName",
         marker: Option<String> = "Marker",
@@ -100,6 +494,63 @@ pileus_model::structure! {
     }
     ListInstanceProfilesForRoleResponse = schema::LIST_INSTANCE_PROFILES_FOR_ROLE_RESPONSE {
         instance_profiles: Option<Vec<InstanceProfile>> = "InstanceProfiles",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListInstanceProfilesRequest = schema::LIST_INSTANCE_PROFILES_REQUEST {
+        path_prefix: Option<String> = "PathPrefix",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListInstanceProfilesResponse = schema::LIST_INSTANCE_PROFILES_RESPONSE {
+        instance_profiles: Option<Vec<InstanceProfile>> = "InstanceProfiles",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListMFADevicesRequest = schema::LIST_MFA_DEVICES_REQUEST {
+        user_name: Option<String> = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListMFADevicesResponse = schema::LIST_MFA_DEVICES_RESPONSE {
+        mfa_devices: Option<Vec<MFADevice>> = "MFADevices",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListOpenIDConnectProviderTagsRequest = schema::LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListOpenIDConnectProviderTagsResponse = schema::LIST_OPEN_ID_CONNECT_PROVIDER_TAGS_RESPONSE {
+        tags: Option<Vec<Tag>> = "Tags",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListOpenIDConnectProvidersRequest = schema::LIST_OPEN_ID_CONNECT_PROVIDERS_REQUEST {}
+    ListOpenIDConnectProvidersResponse = schema::LIST_OPEN_ID_CONNECT_PROVIDERS_RESPONSE {
+        open_id_connect_provider_list: Option<Vec<OpenIDConnectProviderListEntry>> = "OpenIDConnectProviderList",
+    }
+    ListPoliciesRequest = schema::LIST_POLICIES_REQUEST {
+        scope: Option<String> = "Scope",
+        only_attached: Option<bool> = "OnlyAttached",
+        path_prefix: Option<String> = "PathPrefix",
+        policy_usage_filter: Option<String> = "PolicyUsageFilter",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListPoliciesResponse = schema::LIST_POLICIES_RESPONSE {
+        policies: Option<Vec<Policy>> = "Policies",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListPolicyTagsRequest = schema::LIST_POLICY_TAGS_REQUEST {
+        policy_arn: String = "PolicyArn",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListPolicyTagsResponse = schema::LIST_POLICY_TAGS_RESPONSE {
+        tags: Option<Vec<Tag>> = "Tags",
         is_truncated: Option<bool> = "IsTruncated",
         marker: Option<String> = "Marker",
     }
@@ -143,6 +594,111 @@ pileus_model::structure! {
         is_truncated: Option<bool> = "IsTruncated",
         marker: Option<String> = "Marker",
     }
+    ListSSHPublicKeysRequest = schema::LIST_SSH_PUBLIC_KEYS_REQUEST {
+        user_name: Option<String> = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListSSHPublicKeysResponse = schema::LIST_SSH_PUBLIC_KEYS_RESPONSE {
+        ssh_public_keys: Option<Vec<SSHPublicKeyMetadata>> = "SSHPublicKeys",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListServiceSpecificCredentialsRequest = schema::LIST_SERVICE_SPECIFIC_CREDENTIALS_REQUEST {
+        user_name: Option<String> = "UserName",
+        service_name: Option<String> = "ServiceName",
+        all_users: Option<bool> = "AllUsers",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListServiceSpecificCredentialsResponse = schema::LIST_SERVICE_SPECIFIC_CREDENTIALS_RESPONSE {
+        service_specific_credentials: Option<Vec<ServiceSpecificCredentialMetadata>> = "ServiceSpecificCredentials",
+        marker: Option<String> = "Marker",
+        is_truncated: Option<bool> = "IsTruncated",
+    }
+    ListSigningCertificatesRequest = schema::LIST_SIGNING_CERTIFICATES_REQUEST {
+        user_name: Option<String> = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListSigningCertificatesResponse = schema::LIST_SIGNING_CERTIFICATES_RESPONSE {
+        certificates: Option<Vec<SigningCertificate>> = "Certificates",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListUserPoliciesRequest = schema::LIST_USER_POLICIES_REQUEST {
+        user_name: String = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListUserPoliciesResponse = schema::LIST_USER_POLICIES_RESPONSE {
+        policy_names: Option<Vec<String>> = "PolicyNames",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListUserTagsRequest = schema::LIST_USER_TAGS_REQUEST {
+        user_name: String = "UserName",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListUserTagsResponse = schema::LIST_USER_TAGS_RESPONSE {
+        tags: Option<Vec<Tag>> = "Tags",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListUsersRequest = schema::LIST_USERS_REQUEST {
+        path_prefix: Option<String> = "PathPrefix",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListUsersResponse = schema::LIST_USERS_RESPONSE {
+        users: Option<Vec<User>> = "Users",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    ListVirtualMFADevicesRequest = schema::LIST_VIRTUAL_MFA_DEVICES_REQUEST {
+        assignment_status: Option<String> = "AssignmentStatus",
+        marker: Option<String> = "Marker",
+        max_items: Option<i64> = "MaxItems",
+    }
+    ListVirtualMFADevicesResponse = schema::LIST_VIRTUAL_MFA_DEVICES_RESPONSE {
+        virtual_mfa_devices: Option<Vec<VirtualMFADevice>> = "VirtualMFADevices",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    LoginProfile = schema::LOGIN_PROFILE {
+        user_name: Option<String> = "UserName",
+        create_date: Option<Timestamp> = "CreateDate",
+        password_reset_required: Option<bool> = "PasswordResetRequired",
+    }
+    MFADevice = schema::MFA_DEVICE {
+        user_name: Option<String> = "UserName",
+        serial_number: Option<String> = "SerialNumber",
+        enable_date: Option<Timestamp> = "EnableDate",
+    }
+    ManagedPolicyDetail = schema::MANAGED_POLICY_DETAIL {
+        policy_name: Option<String> = "PolicyName",
+        policy_id: Option<String> = "PolicyId",
+        arn: Option<String> = "Arn",
+        path: Option<String> = "Path",
+        default_version_id: Option<String> = "DefaultVersionId",
+        attachment_count: Option<i64> = "AttachmentCount",
+        permissions_boundary_usage_count: Option<i64> = "PermissionsBoundaryUsageCount",
+        is_attachable: Option<bool> = "IsAttachable",
+        description: Option<String> = "Description",
+        create_date: Option<Timestamp> = "CreateDate",
+        update_date: Option<Timestamp> = "UpdateDate",
+        policy_version_list: Option<Vec<PolicyVersion>> = "PolicyVersionList",
+    }
+    OpenIDConnectProviderListEntry = schema::OPEN_ID_CONNECT_PROVIDER_LIST_ENTRY {
+        arn: Option<String> = "Arn",
+    }
+    OrganizationsDecisionDetail = schema::ORGANIZATIONS_DECISION_DETAIL {
+        allowed_by_organizations: Option<bool> = "AllowedByOrganizations",
+    }
+    PermissionsBoundaryDecisionDetail = schema::PERMISSIONS_BOUNDARY_DECISION_DETAIL {
+        allowed_by_permissions_boundary: Option<bool> = "AllowedByPermissionsBoundary",
+    }
     Policy = schema::POLICY {
         policy_name: Option<String> = "PolicyName",
         policy_id: Option<String> = "PolicyId",
@@ -157,16 +713,74 @@ pileus_model::structure! {
         update_date: Option<Timestamp> = "UpdateDate",
         tags: Option<Vec<Tag>> = "Tags",
     }
+    PolicyDetail = schema::POLICY_DETAIL {
+        policy_name: Option<String> = "PolicyName",
+        policy_document: Option<String> = "PolicyDocument",
+    }
+    PolicyGroup = schema::POLICY_GROUP {
+        group_name: Option<String> = "GroupName",
+        group_id: Option<String> = "GroupId",
+    }
+    PolicyRole = schema::POLICY_ROLE {
+        role_name: Option<String> = "RoleName",
+        role_id: Option<String> = "RoleId",
+    }
+    PolicyUser = schema::POLICY_USER {
+        user_name: Option<String> = "UserName",
+        user_id: Option<String> = "UserId",
+    }
     PolicyVersion = schema::POLICY_VERSION {
         document: Option<String> = "Document",
         version_id: Option<String> = "VersionId",
         is_default_version: Option<bool> = "IsDefaultVersion",
         create_date: Option<Timestamp> = "CreateDate",
     }
+    Position = schema::POSITION {
+        line: Option<i64> = "Line",
+        column: Option<i64> = "Column",
+    }
+    PutGroupPolicyRequest = schema::PUT_GROUP_POLICY_REQUEST {
+        group_name: String = "GroupName",
+        policy_name: String = "PolicyName",
+        policy_document: String = "PolicyDocument",
+    }
+    PutRolePermissionsBoundaryRequest = schema::PUT_ROLE_PERMISSIONS_BOUNDARY_REQUEST {
+        role_name: String = "RoleName",
+        permissions_boundary: String = "PermissionsBoundary",
+    }
     PutRolePolicyRequest = schema::PUT_ROLE_POLICY_REQUEST {
         role_name: String = "RoleName",
         policy_name: String = "PolicyName",
         policy_document: String = "PolicyDocument",
+    }
+    PutUserPermissionsBoundaryRequest = schema::PUT_USER_PERMISSIONS_BOUNDARY_REQUEST {
+        user_name: String = "UserName",
+        permissions_boundary: String = "PermissionsBoundary",
+    }
+    PutUserPolicyRequest = schema::PUT_USER_POLICY_REQUEST {
+        user_name: String = "UserName",
+        policy_name: String = "PolicyName",
+        policy_document: String = "PolicyDocument",
+    }
+    RemoveClientIDFromOpenIDConnectProviderRequest = schema::REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        client_id: String = "ClientID",
+    }
+    RemoveRoleFromInstanceProfileRequest = schema::REMOVE_ROLE_FROM_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        role_name: String = "RoleName",
+    }
+    RemoveUserFromGroupRequest = schema::REMOVE_USER_FROM_GROUP_REQUEST {
+        group_name: String = "GroupName",
+        user_name: String = "UserName",
+    }
+    ResourceSpecificResult = schema::RESOURCE_SPECIFIC_RESULT {
+        eval_resource_name: Option<String> = "EvalResourceName",
+        eval_resource_decision: Option<String> = "EvalResourceDecision",
+        matched_statements: Option<Vec<Statement>> = "MatchedStatements",
+        missing_context_values: Option<Vec<String>> = "MissingContextValues",
+        eval_decision_details: Option<BTreeMap<String, String>> = "EvalDecisionDetails",
+        permissions_boundary_decision_detail: Option<PermissionsBoundaryDecisionDetail> = "PermissionsBoundaryDecisionDetail",
     }
     Role = schema::ROLE {
         path: Option<String> = "Path",
@@ -181,25 +795,161 @@ pileus_model::structure! {
         tags: Option<Vec<Tag>> = "Tags",
         role_last_used: Option<RoleLastUsed> = "RoleLastUsed",
     }
+    RoleDetail = schema::ROLE_DETAIL {
+        path: Option<String> = "Path",
+        role_name: Option<String> = "RoleName",
+        role_id: Option<String> = "RoleId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+        assume_role_policy_document: Option<String> = "AssumeRolePolicyDocument",
+        instance_profile_list: Option<Vec<InstanceProfile>> = "InstanceProfileList",
+        role_policy_list: Option<Vec<PolicyDetail>> = "RolePolicyList",
+        attached_managed_policies: Option<Vec<AttachedPolicy>> = "AttachedManagedPolicies",
+        permissions_boundary: Option<AttachedPermissionsBoundary> = "PermissionsBoundary",
+        tags: Option<Vec<Tag>> = "Tags",
+        role_last_used: Option<RoleLastUsed> = "RoleLastUsed",
+    }
     RoleLastUsed = schema::ROLE_LAST_USED {
         last_used_date: Option<Timestamp> = "LastUsedDate",
         region: Option<String> = "Region",
+    }
+    RoleUsageType = schema::ROLE_USAGE_TYPE {
+        region: Option<String> = "Region",
+        resources: Option<Vec<String>> = "Resources",
+    }
+    SSHPublicKeyMetadata = schema::SSH_PUBLIC_KEY_METADATA {
+        user_name: Option<String> = "UserName",
+        ssh_public_key_id: Option<String> = "SSHPublicKeyId",
+        status: Option<String> = "Status",
+        upload_date: Option<Timestamp> = "UploadDate",
+    }
+    ServiceSpecificCredentialMetadata = schema::SERVICE_SPECIFIC_CREDENTIAL_METADATA {
+        user_name: Option<String> = "UserName",
+        status: Option<String> = "Status",
+        service_user_name: Option<String> = "ServiceUserName",
+        service_credential_alias: Option<String> = "ServiceCredentialAlias",
+        create_date: Option<Timestamp> = "CreateDate",
+        expiration_date: Option<Timestamp> = "ExpirationDate",
+        service_specific_credential_id: Option<String> = "ServiceSpecificCredentialId",
+        service_name: Option<String> = "ServiceName",
+    }
+    SetDefaultPolicyVersionRequest = schema::SET_DEFAULT_POLICY_VERSION_REQUEST {
+        policy_arn: String = "PolicyArn",
+        version_id: String = "VersionId",
+    }
+    SigningCertificate = schema::SIGNING_CERTIFICATE {
+        user_name: Option<String> = "UserName",
+        certificate_id: Option<String> = "CertificateId",
+        certificate_body: Option<String> = "CertificateBody",
+        status: Option<String> = "Status",
+        upload_date: Option<Timestamp> = "UploadDate",
+    }
+    SimulateCustomPolicyRequest = schema::SIMULATE_CUSTOM_POLICY_REQUEST {
+        policy_input_list: Vec<String> = "PolicyInputList",
+        permissions_boundary_policy_input_list: Option<Vec<String>> = "PermissionsBoundaryPolicyInputList",
+        action_names: Vec<String> = "ActionNames",
+        resource_arns: Option<Vec<String>> = "ResourceArns",
+        resource_policy: Option<String> = "ResourcePolicy",
+        resource_owner: Option<String> = "ResourceOwner",
+        caller_arn: Option<String> = "CallerArn",
+        context_entries: Option<Vec<ContextEntry>> = "ContextEntries",
+        resource_handling_option: Option<String> = "ResourceHandlingOption",
+        max_items: Option<i64> = "MaxItems",
+        marker: Option<String> = "Marker",
+    }
+    SimulatePolicyResponse = schema::SIMULATE_POLICY_RESPONSE {
+        evaluation_results: Option<Vec<EvaluationResult>> = "EvaluationResults",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+    SimulatePrincipalPolicyRequest = schema::SIMULATE_PRINCIPAL_POLICY_REQUEST {
+        policy_source_arn: String = "PolicySourceArn",
+        policy_input_list: Option<Vec<String>> = "PolicyInputList",
+        permissions_boundary_policy_input_list: Option<Vec<String>> = "PermissionsBoundaryPolicyInputList",
+        action_names: Vec<String> = "ActionNames",
+        resource_arns: Option<Vec<String>> = "ResourceArns",
+        resource_policy: Option<String> = "ResourcePolicy",
+        resource_owner: Option<String> = "ResourceOwner",
+        caller_arn: Option<String> = "CallerArn",
+        context_entries: Option<Vec<ContextEntry>> = "ContextEntries",
+        resource_handling_option: Option<String> = "ResourceHandlingOption",
+        max_items: Option<i64> = "MaxItems",
+        marker: Option<String> = "Marker",
+    }
+    Statement = schema::STATEMENT {
+        source_policy_id: Option<String> = "SourcePolicyId",
+        source_policy_type: Option<String> = "SourcePolicyType",
+        start_position: Option<Position> = "StartPosition",
+        end_position: Option<Position> = "EndPosition",
     }
     Tag = schema::TAG {
         key: String = "Key",
         value: String = "Value",
     }
+    TagInstanceProfileRequest = schema::TAG_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        tags: Vec<Tag> = "Tags",
+    }
+    TagOpenIDConnectProviderRequest = schema::TAG_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        tags: Vec<Tag> = "Tags",
+    }
+    TagPolicyRequest = schema::TAG_POLICY_REQUEST {
+        policy_arn: String = "PolicyArn",
+        tags: Vec<Tag> = "Tags",
+    }
     TagRoleRequest = schema::TAG_ROLE_REQUEST {
         role_name: String = "RoleName",
         tags: Vec<Tag> = "Tags",
+    }
+    TagUserRequest = schema::TAG_USER_REQUEST {
+        user_name: String = "UserName",
+        tags: Vec<Tag> = "Tags",
+    }
+    UntagInstanceProfileRequest = schema::UNTAG_INSTANCE_PROFILE_REQUEST {
+        instance_profile_name: String = "InstanceProfileName",
+        tag_keys: Vec<String> = "TagKeys",
+    }
+    UntagOpenIDConnectProviderRequest = schema::UNTAG_OPEN_ID_CONNECT_PROVIDER_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        tag_keys: Vec<String> = "TagKeys",
+    }
+    UntagPolicyRequest = schema::UNTAG_POLICY_REQUEST {
+        policy_arn: String = "PolicyArn",
+        tag_keys: Vec<String> = "TagKeys",
     }
     UntagRoleRequest = schema::UNTAG_ROLE_REQUEST {
         role_name: String = "RoleName",
         tag_keys: Vec<String> = "TagKeys",
     }
+    UntagUserRequest = schema::UNTAG_USER_REQUEST {
+        user_name: String = "UserName",
+        tag_keys: Vec<String> = "TagKeys",
+    }
+    UpdateAccessKeyRequest = schema::UPDATE_ACCESS_KEY_REQUEST {
+        user_name: Option<String> = "UserName",
+        access_key_id: String = "AccessKeyId",
+        status: String = "Status",
+    }
     UpdateAssumeRolePolicyRequest = schema::UPDATE_ASSUME_ROLE_POLICY_REQUEST {
         role_name: String = "RoleName",
         policy_document: String = "PolicyDocument",
+    }
+    UpdateGroupRequest = schema::UPDATE_GROUP_REQUEST {
+        group_name: String = "GroupName",
+        new_path: Option<String> = "NewPath",
+        new_group_name: Option<String> = "NewGroupName",
+    }
+    UpdateOpenIDConnectProviderThumbprintRequest = schema::UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT_REQUEST {
+        open_id_connect_provider_arn: String = "OpenIDConnectProviderArn",
+        thumbprint_list: Vec<String> = "ThumbprintList",
+    }
+    UpdateRoleDescriptionRequest = schema::UPDATE_ROLE_DESCRIPTION_REQUEST {
+        role_name: String = "RoleName",
+        description: String = "Description",
+    }
+    UpdateRoleDescriptionResponse = schema::UPDATE_ROLE_DESCRIPTION_RESPONSE {
+        role: Option<Role> = "Role",
     }
     UpdateRoleRequest = schema::UPDATE_ROLE_REQUEST {
         role_name: String = "RoleName",
@@ -207,4 +957,39 @@ pileus_model::structure! {
         max_session_duration: Option<i64> = "MaxSessionDuration",
     }
     UpdateRoleResponse = schema::UPDATE_ROLE_RESPONSE {}
+    UpdateUserRequest = schema::UPDATE_USER_REQUEST {
+        user_name: String = "UserName",
+        new_path: Option<String> = "NewPath",
+        new_user_name: Option<String> = "NewUserName",
+    }
+    User = schema::USER {
+        path: Option<String> = "Path",
+        user_name: Option<String> = "UserName",
+        user_id: Option<String> = "UserId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+        password_last_used: Option<Timestamp> = "PasswordLastUsed",
+        permissions_boundary: Option<AttachedPermissionsBoundary> = "PermissionsBoundary",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    UserDetail = schema::USER_DETAIL {
+        path: Option<String> = "Path",
+        user_name: Option<String> = "UserName",
+        user_id: Option<String> = "UserId",
+        arn: Option<String> = "Arn",
+        create_date: Option<Timestamp> = "CreateDate",
+        user_policy_list: Option<Vec<PolicyDetail>> = "UserPolicyList",
+        group_list: Option<Vec<String>> = "GroupList",
+        attached_managed_policies: Option<Vec<AttachedPolicy>> = "AttachedManagedPolicies",
+        permissions_boundary: Option<AttachedPermissionsBoundary> = "PermissionsBoundary",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    VirtualMFADevice = schema::VIRTUAL_MFA_DEVICE {
+        serial_number: Option<String> = "SerialNumber",
+        base32_string_seed: Option<Blob> = "Base32StringSeed",
+        qr_code_png: Option<Blob> = "QRCodePNG",
+        user: Option<User> = "User",
+        enable_date: Option<Timestamp> = "EnableDate",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
 }

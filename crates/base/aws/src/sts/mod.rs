@@ -34,5 +34,11 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         "GetSessionToken",
         "GetWebIdentityToken",
     ],
-    implemented: &[&ASSUME_ROLE, &GET_CALLER_IDENTITY],
+    implemented: &[
+        &ASSUME_ROLE,
+        &GET_ACCESS_KEY_INFO,
+        &GET_CALLER_IDENTITY,
+        &GET_FEDERATION_TOKEN,
+        &GET_SESSION_TOKEN,
+    ],
 };

@@ -11,12 +11,36 @@ impl Operation for AssumeRole {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ASSUME_ROLE;
 }
 
+pub struct GetAccessKeyInfo;
+
+impl Operation for GetAccessKeyInfo {
+    type Input = super::GetAccessKeyInfoRequest;
+    type Output = super::GetAccessKeyInfoResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_ACCESS_KEY_INFO;
+}
+
 pub struct GetCallerIdentity;
 
 impl Operation for GetCallerIdentity {
     type Input = super::GetCallerIdentityRequest;
     type Output = super::GetCallerIdentityResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_CALLER_IDENTITY;
+}
+
+pub struct GetFederationToken;
+
+impl Operation for GetFederationToken {
+    type Input = super::GetFederationTokenRequest;
+    type Output = super::GetFederationTokenResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_FEDERATION_TOKEN;
+}
+
+pub struct GetSessionToken;
+
+impl Operation for GetSessionToken {
+    type Input = super::GetSessionTokenRequest;
+    type Output = super::GetSessionTokenResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_SESSION_TOKEN;
 }
 
 pub(super) mod schemas {
@@ -43,6 +67,17 @@ pub(super) mod schemas {
         ],
     };
 
+    pub(crate) static GET_ACCESS_KEY_INFO: OperationSchema = OperationSchema {
+        name: "GetAccessKeyInfo",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_ACCESS_KEY_INFO_REQUEST,
+        output: &super::super::schema::GET_ACCESS_KEY_INFO_RESPONSE,
+        result_wrapper: "GetAccessKeyInfoResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+    };
+
     pub(crate) static GET_CALLER_IDENTITY: OperationSchema = OperationSchema {
         name: "GetCallerIdentity",
         service: &super::super::SERVICE,
@@ -52,5 +87,39 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+    };
+
+    pub(crate) static GET_FEDERATION_TOKEN: OperationSchema = OperationSchema {
+        name: "GetFederationToken",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_FEDERATION_TOKEN_REQUEST,
+        output: &super::super::schema::GET_FEDERATION_TOKEN_RESPONSE,
+        result_wrapper: "GetFederationTokenResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "MalformedPolicyDocumentException",
+                code: "MalformedPolicyDocument",
+                status: 400,
+            },
+            ErrorSchema { shape: "PackedPolicyTooLargeException", code: "PackedPolicyTooLarge", status: 400 },
+            ErrorSchema { shape: "RegionDisabledException", code: "RegionDisabledException", status: 403 },
+        ],
+    };
+
+    pub(crate) static GET_SESSION_TOKEN: OperationSchema = OperationSchema {
+        name: "GetSessionToken",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_SESSION_TOKEN_REQUEST,
+        output: &super::super::schema::GET_SESSION_TOKEN_RESPONSE,
+        result_wrapper: "GetSessionTokenResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema {
+            shape: "RegionDisabledException",
+            code: "RegionDisabledException",
+            status: 403,
+        }],
     };
 }

@@ -5,11 +5,21 @@
 
 use pileus_model::{MemberSchema, Pattern, Shape, StringShape, StructureSchema};
 
+static PATTERN_OF_ACCESS_KEY_ID_TYPE: Pattern = Pattern::new("[\\w]*");
+static ACCESS_KEY_ID_TYPE: Shape = Shape::String(&StringShape {
+    min: 16,
+    max: 128,
+    pattern: Some(&PATTERN_OF_ACCESS_KEY_ID_TYPE),
+    values: &[],
+});
+
 static PATTERN_OF_ARN_TYPE: Pattern = Pattern::new(
     "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+",
 );
 static ARN_TYPE: Shape =
     Shape::String(&StringShape { min: 20, max: 2048, pattern: Some(&PATTERN_OF_ARN_TYPE), values: &[] });
+
+static DURATION_SECONDS_TYPE: Shape = Shape::Integer { min: 900, max: 129600 };
 
 static PATTERN_OF_EXTERNAL_ID_TYPE: Pattern = Pattern::new("[\\w+=,.@:\\/-]*");
 static EXTERNAL_ID_TYPE: Shape = Shape::String(&StringShape {
@@ -18,6 +28,8 @@ static EXTERNAL_ID_TYPE: Shape = Shape::String(&StringShape {
     pattern: Some(&PATTERN_OF_EXTERNAL_ID_TYPE),
     values: &[],
 });
+
+static POLICY_DESCRIPTOR_LIST_TYPE: Shape = Shape::list(&Shape::Structure(&POLICY_DESCRIPTOR_TYPE), "member");
 
 static ROLE_DURATION_SECONDS_TYPE: Shape = Shape::Integer { min: 900, max: 43200 };
 
@@ -29,20 +41,64 @@ static ROLE_SESSION_NAME_TYPE: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static PATTERN_OF_SESSION_POLICY_DOCUMENT_TYPE: Pattern =
+    Pattern::new("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
+static SESSION_POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: 2048,
+    pattern: Some(&PATTERN_OF_SESSION_POLICY_DOCUMENT_TYPE),
+    values: &[],
+});
+
+static PATTERN_OF_SOURCE_IDENTITY_TYPE: Pattern = Pattern::new("[\\w+=,.@-]*");
+static SOURCE_IDENTITY_TYPE: Shape = Shape::String(&StringShape {
+    min: 2,
+    max: 64,
+    pattern: Some(&PATTERN_OF_SOURCE_IDENTITY_TYPE),
+    values: &[],
+});
+
+static TAG_KEY_LIST_TYPE: Shape =
+    Shape::List { member: &TAG_KEY_TYPE, item: "member", flattened: false, min: 0, max: 50 };
+
+static PATTERN_OF_TAG_KEY_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+");
+static TAG_KEY_TYPE: Shape =
+    Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_KEY_TYPE), values: &[] });
+
+static TAG_LIST_TYPE: Shape =
+    Shape::List { member: &Shape::Structure(&TAG), item: "member", flattened: false, min: 0, max: 50 };
+
+static PATTERN_OF_TAG_VALUE_TYPE: Pattern = Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
+static TAG_VALUE_TYPE: Shape =
+    Shape::String(&StringShape { min: 0, max: 256, pattern: Some(&PATTERN_OF_TAG_VALUE_TYPE), values: &[] });
+
+static PATTERN_OF_UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE: Pattern =
+    Pattern::new("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
+static UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE: Shape = Shape::String(&StringShape {
+    min: 1,
+    max: usize::MAX,
+    pattern: Some(&PATTERN_OF_UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE),
+    values: &[],
+});
+
+static PATTERN_OF_USER_NAME_TYPE: Pattern = Pattern::new("[\\w+=,.@-]*");
+static USER_NAME_TYPE: Shape =
+    Shape::String(&StringShape { min: 2, max: 32, pattern: Some(&PATTERN_OF_USER_NAME_TYPE), values: &[] });
+
 pub(crate) static ASSUME_ROLE_REQUEST: StructureSchema = StructureSchema {
     name: "AssumeRoleRequest",
     members: &[
         MemberSchema::new("RoleArn", &ARN_TYPE).required(),
         MemberSchema::new("RoleSessionName", &ROLE_SESSION_NAME_TYPE).required(),
-        MemberSchema::unsupported("PolicyArns"),
-        MemberSchema::unsupported("Policy"),
+        MemberSchema::new("PolicyArns", &POLICY_DESCRIPTOR_LIST_TYPE),
+        MemberSchema::new("Policy", &UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE),
         MemberSchema::new("DurationSeconds", &ROLE_DURATION_SECONDS_TYPE),
-        MemberSchema::unsupported("Tags"),
-        MemberSchema::unsupported("TransitiveTagKeys"),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+        MemberSchema::new("TransitiveTagKeys", &TAG_KEY_LIST_TYPE),
         MemberSchema::new("ExternalId", &EXTERNAL_ID_TYPE),
         MemberSchema::unsupported("SerialNumber"),
         MemberSchema::unsupported("TokenCode"),
-        MemberSchema::unsupported("SourceIdentity"),
+        MemberSchema::new("SourceIdentity", &SOURCE_IDENTITY_TYPE),
         MemberSchema::unsupported("ProvidedContexts"),
     ],
 };
@@ -53,7 +109,7 @@ pub(crate) static ASSUME_ROLE_RESPONSE: StructureSchema = StructureSchema {
         MemberSchema::new("Credentials", &Shape::Structure(&CREDENTIALS)),
         MemberSchema::new("AssumedRoleUser", &Shape::Structure(&ASSUMED_ROLE_USER)),
         MemberSchema::new("PackedPolicySize", &Shape::INTEGER),
-        MemberSchema::new("SourceIdentity", &Shape::STRING),
+        MemberSchema::new("SourceIdentity", &SOURCE_IDENTITY_TYPE),
     ],
 };
 
@@ -65,11 +121,26 @@ pub(crate) static ASSUMED_ROLE_USER: StructureSchema = StructureSchema {
 pub(crate) static CREDENTIALS: StructureSchema = StructureSchema {
     name: "Credentials",
     members: &[
-        MemberSchema::new("AccessKeyId", &Shape::STRING),
+        MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE),
         MemberSchema::new("SecretAccessKey", &Shape::STRING).sensitive(),
         MemberSchema::new("SessionToken", &Shape::STRING),
         MemberSchema::new("Expiration", &Shape::Timestamp),
     ],
+};
+
+pub(crate) static FEDERATED_USER: StructureSchema = StructureSchema {
+    name: "FederatedUser",
+    members: &[MemberSchema::new("FederatedUserId", &Shape::STRING), MemberSchema::new("Arn", &ARN_TYPE)],
+};
+
+pub(crate) static GET_ACCESS_KEY_INFO_REQUEST: StructureSchema = StructureSchema {
+    name: "GetAccessKeyInfoRequest",
+    members: &[MemberSchema::new("AccessKeyId", &ACCESS_KEY_ID_TYPE).required()],
+};
+
+pub(crate) static GET_ACCESS_KEY_INFO_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetAccessKeyInfoResponse",
+    members: &[MemberSchema::new("Account", &Shape::STRING)],
 };
 
 pub(crate) static GET_CALLER_IDENTITY_REQUEST: StructureSchema =
@@ -81,5 +152,50 @@ pub(crate) static GET_CALLER_IDENTITY_RESPONSE: StructureSchema = StructureSchem
         MemberSchema::new("UserId", &Shape::STRING),
         MemberSchema::new("Account", &Shape::STRING),
         MemberSchema::new("Arn", &ARN_TYPE),
+    ],
+};
+
+pub(crate) static GET_FEDERATION_TOKEN_REQUEST: StructureSchema = StructureSchema {
+    name: "GetFederationTokenRequest",
+    members: &[
+        MemberSchema::new("Name", &USER_NAME_TYPE).required(),
+        MemberSchema::new("Policy", &SESSION_POLICY_DOCUMENT_TYPE),
+        MemberSchema::new("PolicyArns", &POLICY_DESCRIPTOR_LIST_TYPE),
+        MemberSchema::new("DurationSeconds", &DURATION_SECONDS_TYPE),
+        MemberSchema::new("Tags", &TAG_LIST_TYPE),
+    ],
+};
+
+pub(crate) static GET_FEDERATION_TOKEN_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetFederationTokenResponse",
+    members: &[
+        MemberSchema::new("Credentials", &Shape::Structure(&CREDENTIALS)),
+        MemberSchema::new("FederatedUser", &Shape::Structure(&FEDERATED_USER)),
+        MemberSchema::new("PackedPolicySize", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static GET_SESSION_TOKEN_REQUEST: StructureSchema = StructureSchema {
+    name: "GetSessionTokenRequest",
+    members: &[
+        MemberSchema::new("DurationSeconds", &DURATION_SECONDS_TYPE),
+        MemberSchema::unsupported("SerialNumber"),
+        MemberSchema::unsupported("TokenCode"),
+    ],
+};
+
+pub(crate) static GET_SESSION_TOKEN_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetSessionTokenResponse",
+    members: &[MemberSchema::new("Credentials", &Shape::Structure(&CREDENTIALS))],
+};
+
+pub(crate) static POLICY_DESCRIPTOR_TYPE: StructureSchema =
+    StructureSchema { name: "PolicyDescriptorType", members: &[MemberSchema::new("arn", &ARN_TYPE)] };
+
+pub(crate) static TAG: StructureSchema = StructureSchema {
+    name: "Tag",
+    members: &[
+        MemberSchema::new("Key", &TAG_KEY_TYPE).required(),
+        MemberSchema::new("Value", &TAG_VALUE_TYPE).required(),
     ],
 };

@@ -14,8 +14,13 @@ pileus_model::structure! {
     AssumeRoleRequest = schema::ASSUME_ROLE_REQUEST {
         role_arn: String = "RoleArn",
         role_session_name: String = "RoleSessionName",
+        policy_arns: Option<Vec<PolicyDescriptorType>> = "PolicyArns",
+        policy: Option<String> = "Policy",
         duration_seconds: Option<i64> = "DurationSeconds",
+        tags: Option<Vec<Tag>> = "Tags",
+        transitive_tag_keys: Option<Vec<String>> = "TransitiveTagKeys",
         external_id: Option<String> = "ExternalId",
+        source_identity: Option<String> = "SourceIdentity",
     }
     AssumeRoleResponse = schema::ASSUME_ROLE_RESPONSE {
         credentials: Option<Credentials> = "Credentials",
@@ -33,10 +38,45 @@ pileus_model::structure! {
         session_token: Option<String> = "SessionToken",
         expiration: Option<Timestamp> = "Expiration",
     }
+    FederatedUser = schema::FEDERATED_USER {
+        federated_user_id: Option<String> = "FederatedUserId",
+        arn: Option<String> = "Arn",
+    }
+    GetAccessKeyInfoRequest = schema::GET_ACCESS_KEY_INFO_REQUEST {
+        access_key_id: String = "AccessKeyId",
+    }
+    GetAccessKeyInfoResponse = schema::GET_ACCESS_KEY_INFO_RESPONSE {
+        account: Option<String> = "Account",
+    }
     GetCallerIdentityRequest = schema::GET_CALLER_IDENTITY_REQUEST {}
     GetCallerIdentityResponse = schema::GET_CALLER_IDENTITY_RESPONSE {
         user_id: Option<String> = "UserId",
         account: Option<String> = "Account",
         arn: Option<String> = "Arn",
+    }
+    GetFederationTokenRequest = schema::GET_FEDERATION_TOKEN_REQUEST {
+        name: String = "Name",
+        policy: Option<String> = "Policy",
+        policy_arns: Option<Vec<PolicyDescriptorType>> = "PolicyArns",
+        duration_seconds: Option<i64> = "DurationSeconds",
+        tags: Option<Vec<Tag>> = "Tags",
+    }
+    GetFederationTokenResponse = schema::GET_FEDERATION_TOKEN_RESPONSE {
+        credentials: Option<Credentials> = "Credentials",
+        federated_user: Option<FederatedUser> = "FederatedUser",
+        packed_policy_size: Option<i64> = "PackedPolicySize",
+    }
+    GetSessionTokenRequest = schema::GET_SESSION_TOKEN_REQUEST {
+        duration_seconds: Option<i64> = "DurationSeconds",
+    }
+    GetSessionTokenResponse = schema::GET_SESSION_TOKEN_RESPONSE {
+        credentials: Option<Credentials> = "Credentials",
+    }
+    PolicyDescriptorType = schema::POLICY_DESCRIPTOR_TYPE {
+        arn: Option<String> = "arn",
+    }
+    Tag = schema::TAG {
+        key: String = "Key",
+        value: String = "Value",
     }
 }

@@ -280,6 +280,7 @@ mod tests {
         cloud.ok::<ec2::ops::DeleteNatGateway>(ec2::DeleteNatGatewayRequest { nat_gateway_id: nat });
         assert_eq!(routes(&mut cloud, &table)[1], pair("0.0.0.0/0", "blackhole"));
         let delete = |destination: &str| ec2::DeleteRouteRequest {
+            destination_prefix_list_id: None,
             route_table_id: table.clone(),
             destination_cidr_block: Some(destination.into()),
         };

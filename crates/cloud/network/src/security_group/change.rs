@@ -82,6 +82,7 @@ fn one_permission(rule: ec2::SecurityGroupRuleRequest) -> ec2::IpPermission {
         ip_ranges: Some(ipv4.into_iter().collect()),
         ipv6_ranges: Some(ipv6.into_iter().collect()),
         user_id_group_pairs: Some(group.into_iter().collect()),
+        ..Default::default()
     }
 }
 

@@ -197,6 +197,7 @@ fn permission(
         user_id_group_pairs: Some(Vec::new()),
         ip_ranges: Some(Vec::new()),
         ipv6_ranges: Some(Vec::new()),
+        prefix_list_ids: Some(Vec::new()),
     };
     match peer {
         Peer::Ipv4(block) => {

@@ -23,6 +23,12 @@ impl Names {
     pub(super) fn new(names: &[NameSpec]) -> Self {
         Self(names.iter().map(|spec| (spec.name.clone(), spec.addresses.clone())).collect())
     }
+
+    /// The addresses of a name: its own, else those of the closest `*` above it.
+    fn find(&self, name: &str) -> Option<&Vec<Ipv4Addr>> {
+        let parents = name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]));
+        self.0.get(name).or_else(|| parents.into_iter().find_map(|parent| self.0.get(&parent)))
+    }
 }
 
 /// How a query came, which bounds its answer.
@@ -56,7 +62,7 @@ pub(super) fn decide(bytes: &[u8], names: &Names, transport: Transport) -> Verdi
     }
     let name = question.name().to_lowercase().to_ascii();
     let name = name.trim_end_matches('.');
-    match names.0.get(name) {
+    match names.find(name) {
         Some(addresses) => encode(&found(&query, addresses), transport, &query),
         None if PRIVATE.contains(&name.rsplit('.').next().unwrap_or_default()) => {
             failure(&query, ResponseCode::NXDomain)
@@ -150,6 +156,23 @@ mod tests {
         for name in ["no.example.internal.", "internal.", "x.elb.localhost."] {
             let missing = answer(decide(&query(name, RecordType::A), &names(1), Transport::Datagram));
             assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_all_that_is_not_named_below() {
+        let spec =
+            |name: &str, last| NameSpec { name: name.into(), addresses: vec![Ipv4Addr::new(10, 0, 1, last)] };
+        let names = Names::new(&[spec("*.s3.aws.internal", 1), spec("own.s3.aws.internal", 2)]);
+        for (name, address) in [
+            ("bucket.s3.aws.internal.", Some("10.0.1.1")),
+            ("my.bucket.s3.aws.internal.", Some("10.0.1.1")),
+            ("own.s3.aws.internal.", Some("10.0.1.2")),
+            ("s3.aws.internal.", None),
+        ] {
+            let message = answer(decide(&query(name, RecordType::A), &names, Transport::Datagram));
+            let found = message.answers.first().map(|record| record.data.to_string());
+            assert_eq!(found.as_deref(), address, "{name}");
         }
     }
 

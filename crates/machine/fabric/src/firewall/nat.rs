@@ -1,6 +1,6 @@
-//! The internet gateway's 1:1 translation and the NAT gateways' source translation.
+//! The internet gateway's 1:1 translation and the source translation of NAT gateways and gateway endpoints.
 //!
-//! The next hop says which of the two a packet takes. Whatever would leave with an address that is not public, or
+//! The next hop says which of them a packet takes. Whatever would leave with an address that is not public, or
 //! come in for one that is not ours, is dropped in silence.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html>
 
@@ -20,7 +20,8 @@ const LINK_LOCAL: &str = "169.254.0.0/16";
 /// The public addresses at which `vpc` can be reached or from which it speaks.
 pub(crate) fn public_addresses(vpc: &VpcSpec, isolated_zones: &BTreeSet<String>) -> BTreeSet<Ipv4Addr> {
     let nat = working_nat_gateways(vpc, isolated_zones).map(|(nat, _)| nat.public_address);
-    translated(vpc).map(|(_, public)| public).chain(nat).collect()
+    let endpoints = vpc.gateway_endpoints.iter().map(|endpoint| endpoint.address);
+    translated(vpc).map(|(_, public)| public).chain(nat).chain(endpoints).collect()
 }
 
 /// Adds the translations of `vpc`, whose internet gateway is the next hop `internet`.
@@ -33,7 +34,9 @@ pub(super) fn add(table: &mut Table, vpc: &VpcSpec, isolated_zones: &BTreeSet<St
     table.map("private_of", "ipv4_addr : ipv4_addr", pairs().map(|(private, public)| (public, private)));
     let gateways = working_nat_gateways(vpc, isolated_zones)
         .map(|(nat, _)| (nat.private_address.to_string(), nat.public_address.to_string()));
-    table.map("nat_gateways", "ipv4_addr : ipv4_addr", gateways);
+    let endpoints = vpc.gateway_endpoints.iter().map(|endpoint| endpoint.address.to_string());
+    let endpoints = endpoints.map(|address| (address.clone(), address));
+    table.map("nat_gateways", "ipv4_addr : ipv4_addr", gateways.chain(endpoints));
     table.base_chain(
         "translate_in",
         "nat hook prerouting priority dstnat; policy accept",

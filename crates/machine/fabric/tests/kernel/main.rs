@@ -13,3 +13,4 @@ mod edge;
 mod groups;
 mod lifecycle;
 mod resolver;
+mod service;
