@@ -16,12 +16,19 @@ pub(crate) fn operations(router: &mut Router) {
     query::operations(router);
 }
 
+pub(crate) use statistic::Statistic;
+
+/// The period in seconds of the metrics and expressions that an alarm watches.
+pub(crate) fn alarm_period(_: &[pileus_aws::cloudwatch::MetricDataQuery]) -> Result<i64, ApiError> {
+    Err(ApiError::not_implemented("cloudwatch:PutMetricAlarm with Metrics (metric math)"))
+}
+
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::client("InvalidParameterValue", message)
 }
 
 /// Dimensions as a metric is known by them: at most 30, each name once.
-fn dimensions(list: Option<Vec<Dimension>>) -> Result<BTreeMap<String, String>, ApiError> {
+pub(crate) fn dimensions(list: Option<Vec<Dimension>>) -> Result<BTreeMap<String, String>, ApiError> {
     let list = list.unwrap_or_default();
     if list.len() > 30 {
         return Err(invalid("The collection Dimensions must not have a size greater than 30."));

@@ -6,7 +6,7 @@ use pileus_core::ApiError;
 use super::invalid;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Statistic {
+pub(crate) enum Statistic {
     Average,
     Sum,
     Minimum,
@@ -19,7 +19,7 @@ pub(super) enum Statistic {
 impl Statistic {
     /// # Errors
     /// A statistic that CloudWatch does not know, or that Pileus does not implement (trimmed means and the like).
-    pub(super) fn parse(name: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(name: &str) -> Result<Self, ApiError> {
         Ok(match name {
             "Average" => Self::Average,
             "Sum" => Self::Sum,
@@ -50,8 +50,18 @@ impl Statistic {
         })
     }
 
+    /// A statistic that is given as an extended one: none of the five plain ones.
+    pub(crate) fn extended(name: &str) -> Result<Self, ApiError> {
+        match Self::parse(name)? {
+            Self::Average | Self::Sum | Self::Minimum | Self::Maximum | Self::SampleCount => {
+                Err(invalid(format!("The value {name} for parameter ExtendedStatistic is not supported.")))
+            }
+            statistic => Ok(statistic),
+        }
+    }
+
     /// `None` for a percentile of a point whose single values are not known.
-    pub(super) fn of(self, point: &MetricPoint) -> Option<f64> {
+    pub(crate) fn of(self, point: &MetricPoint) -> Option<f64> {
         Some(match self {
             Self::Average => point.sum / point.count,
             Self::Sum => point.sum,
