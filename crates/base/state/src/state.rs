@@ -101,7 +101,12 @@ impl State {
 
     /// The records of one scope, ordered by key.
     pub fn list<'a, R: Record>(&'a self, scope: &'a Scope) -> impl Iterator<Item = Arc<R>> + 'a {
-        self.rows(R::KIND, scope).map(|(_, record)| typed(record))
+        self.rows(R::KIND, scope, "").map(|(_, record)| typed(record))
+    }
+
+    /// The first record of a scope whose key is `from` or after it: listings that skip over much go on from there.
+    pub fn first_from<R: Record>(&self, scope: &Scope, from: &str) -> Option<Arc<R>> {
+        self.rows(R::KIND, scope, from).next().map(|(_, record)| typed(record))
     }
 
     /// The records of every scope, ordered by scope and key: for controllers.
@@ -118,8 +123,9 @@ impl State {
         &'a self,
         kind: &str,
         scope: &'a Scope,
+        from: &str,
     ) -> impl Iterator<Item = (&'a Key, &'a Erased)> {
-        let from = (scope.clone(), String::new());
+        let from = (scope.clone(), from.to_owned());
         let table = self.tables.get(kind);
         table
             .into_iter()

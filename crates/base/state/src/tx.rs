@@ -49,7 +49,7 @@ impl<'a> Tx<'a> {
     pub fn list<R: Record>(&self) -> Vec<Arc<R>> {
         let mut rows: BTreeMap<&str, Arc<R>> = self
             .base
-            .rows(R::KIND, &self.scope)
+            .rows(R::KIND, &self.scope, "")
             .map(|((_, key), record)| (key.as_str(), typed(record)))
             .collect();
         let from = (R::KIND, (self.scope.clone(), String::new()));
@@ -63,6 +63,18 @@ impl<'a> Tx<'a> {
             };
         }
         rows.into_values().collect()
+    }
+
+    /// The first record of this scope whose key is `from` or after it.
+    pub fn first_from<R: Record>(&self, from: &str) -> Option<Arc<R>> {
+        let overwritten = |row: &Key| self.writes.contains_key(&(R::KIND, row.clone()));
+        let before = self.base.rows(R::KIND, &self.scope, from).find(|(row, _)| !overwritten(row));
+        let start = (R::KIND, (self.scope.clone(), from.to_owned()));
+        let here = |kind: &str, scope: &Scope| kind == R::KIND && *scope == self.scope;
+        let written = self.writes.range(start..).take_while(|((kind, (scope, _)), _)| here(kind, scope));
+        let written = written.filter_map(|((_, row), write)| Some((row, write.as_ref()?))).next();
+        let first = before.into_iter().chain(written).min_by_key(|((_, key), _)| key);
+        first.map(|(_, record)| typed(record))
     }
 
     /// The first record of this scope that `matches`.
@@ -184,6 +196,8 @@ mod tests {
                 }
             }
             let inside = tx.list::<Note>();
+            let from_four: Vec<_> = inside.iter().find(|note| note.id.as_str() >= "4").cloned().into_iter().collect();
+            prop_assert_eq!(tx.first_from::<Note>("4").into_iter().collect::<Vec<_>>(), from_four);
             let after: Vec<_> = state.with(&tx.into_changes()).list::<Note>(&scope).collect();
             prop_assert_eq!(inside, after);
         }
