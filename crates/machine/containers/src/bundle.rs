@@ -9,5 +9,6 @@ mod user;
 
 pub(crate) use files::{link_free_targets, write_etc};
 pub(crate) use process::{Process, stop_signal};
+pub(crate) use seccomp::profile as seccomp_profile;
 pub(crate) use spec::{Surroundings, runtime_spec};
 pub(crate) use user::resolve as resolve_user;

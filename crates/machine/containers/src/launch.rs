@@ -5,17 +5,19 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pileus_contract::containers::{ContainerState, ContainerStatus};
-use pileus_contract::{TaskSpec, TaskState};
+use pileus_contract::{ContainerSpec, TaskSpec, TaskState};
 
 use crate::config::{TaskDir, check_name};
 use crate::error::{At, Error, Result};
 use crate::host::Host;
 use crate::image::ImageStore;
 use crate::protocol::{Launch, LaunchImage, StartAnswer, read};
+use crate::rooted::plain_path;
 use crate::runtime_id::runtime_id;
 use crate::shim::save_status;
 
@@ -40,10 +42,32 @@ pub(crate) fn validate(spec: &TaskSpec) -> Result<()> {
         if spec.containers[..index].iter().any(|other| other.name == container.name) {
             return Err(Error::invalid("container name", format!("{:?} is used twice", container.name)));
         }
+        check_mounts(container)?;
+    }
+    if let Some(other) = spec.sysctls.keys().find(|name| !name.starts_with("net.") || name.contains('/')) {
+        return Err(Error::invalid("kernel parameter", format!("{other:?} is not of the network namespace")));
     }
     for (what, text) in [("hostname", &spec.hostname), ("search domain", &spec.search_domain)] {
         if text.len() > 253 || !text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')) {
             return Err(Error::invalid(what, format!("{text:?} is not a host name")));
+        }
+    }
+    Ok(())
+}
+
+/// Where the runtime mounts what every container has.
+const RESERVED: [&str; 3] = ["proc", "sys", "dev"];
+
+fn check_mounts(container: &ContainerSpec) -> Result<()> {
+    for mount in &container.mounts {
+        check_name("volume name", &mount.volume)?;
+        let path = Path::new(&mount.path);
+        let inside =
+            path.strip_prefix("/").ok().and_then(plain_path).filter(|inside| inside != Path::new(""));
+        let first = inside.as_deref().and_then(|inside| inside.iter().next()?.to_str());
+        if first.is_none_or(|first| RESERVED.contains(&first)) {
+            let why = format!("a volume cannot be shown at {:?} in container {}", mount.path, container.name);
+            return Err(Error::invalid("mount", why));
         }
     }
     Ok(())
@@ -111,6 +135,8 @@ fn initial_state(spec: &TaskSpec) -> TaskState {
         name: name.to_owned(),
         runtime_id: runtime_id(&spec.id, name),
         status: ContainerStatus::Created,
+        health: None,
+        restarts: 0,
     };
     let containers = spec.containers.iter().map(|spec| container(&spec.name)).collect();
     TaskState { id: spec.id.clone(), containers, ended: false }
@@ -146,24 +172,16 @@ fn spawn(host: &Host, dir: &TaskDir, answer: UnixStream) -> Result<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pileus_contract::ContainerSpec;
+    use pileus_contract::containers::VolumeMount;
     use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
     fn spec() -> TaskSpec {
         let container = ContainerSpec {
             name: "web".into(),
-            image: String::new(),
-            entrypoint: None,
-            command: None,
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_directory: None,
-            user: None,
             essential: true,
-            memory_mib: None,
-            readonly_rootfs: false,
             stop_timeout: Duration::from_secs(30),
+            ..ContainerSpec::default()
         };
         TaskSpec {
             id: "task-1".into(),
@@ -174,6 +192,8 @@ mod tests {
             cpu_units: 256,
             memory_mib: 512,
             metadata: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            shared_processes: false,
             containers: vec![container],
         }
     }
@@ -191,5 +211,15 @@ mod tests {
         assert!(refused(&|spec| spec.memory_mib = 0).contains("memory"));
         assert!(refused(&|spec| spec.hostname = "a\nnameserver 6.6.6.6".into()).contains("hostname"));
         assert!(refused(&|spec| spec.containers.push(spec.containers[0].clone())).contains("twice"));
+        for path in ["/", "data", "/proc/1", "/dev", "/a/../b", ""] {
+            let mount = VolumeMount { volume: "v0".into(), path: path.into(), read_only: false };
+            assert!(
+                refused(&|spec| spec.containers[0].mounts = vec![mount.clone()]).contains("mount"),
+                "{path}"
+            );
+        }
+        assert!(
+            refused(&|spec| drop(spec.sysctls.insert("kernel.x".into(), "1".into()))).contains("kernel.x")
+        );
     }
 }

@@ -31,6 +31,13 @@ pub(crate) struct Launch {
     pub(crate) images: Vec<LaunchImage>,
 }
 
+impl Launch {
+    /// The directory of a volume. No container's name begins as that of the parent.
+    pub(crate) fn volume_dir(&self, volume: &str) -> PathBuf {
+        self.scratch_dir.join("~volumes").join(volume)
+    }
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct LaunchImage {
     /// Names in the layers directory, the base first.

@@ -6,10 +6,15 @@
 
 mod container;
 mod control;
+mod fork;
+mod health;
 mod init;
 mod logs;
 mod metadata;
 mod netlink;
+mod order;
+mod pause;
+mod probe;
 mod run;
 mod start;
 mod task;

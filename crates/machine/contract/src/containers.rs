@@ -29,10 +29,14 @@ pub struct TaskSpec {
     /// What the link-local endpoint (169.254.170.2) serves from the first instruction on: path to JSON text.
     /// [`Containers::serve_metadata`] replaces it.
     pub metadata: BTreeMap<String, Secret>,
+    /// Kernel parameters of the network namespace, by dotted name: all begin with `net.`.
+    pub sysctls: BTreeMap<String, String>,
+    /// The containers see each other's processes.
+    pub shared_processes: bool,
     pub containers: Vec<ContainerSpec>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Unique in its task.
     pub name: String,
@@ -56,6 +60,75 @@ pub struct ContainerSpec {
     pub readonly_rootfs: bool,
     /// From the stop signal to SIGKILL.
     pub stop_timeout: Duration,
+    /// What must hold of other containers before it starts. There are no cycles.
+    pub depends_on: Vec<Dependency>,
+    /// How long the containers that depend on it wait; `None`: for as long as it takes.
+    pub start_timeout: Option<Duration>,
+    pub health_check: Option<HealthCheck>,
+    /// `None`: when it has exited it stays so.
+    pub restart: Option<RestartPolicy>,
+    pub mounts: Vec<VolumeMount>,
+    /// A first process that forwards signals and reaps, with the program as its child.
+    pub init: bool,
+    /// Capabilities to take away from the default set, as `NET_RAW`; `ALL` takes every one.
+    pub drop_capabilities: Vec<String>,
+    /// Give it `SYS_PTRACE`.
+    pub ptrace: bool,
+    /// Resource limits by their name in lower case without `RLIMIT_` (`nofile`): soft and hard.
+    pub ulimits: BTreeMap<String, (u64, u64)>,
+}
+
+/// What must hold of another container of the task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub container: String,
+    pub condition: Condition,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// It has been started.
+    Start,
+    /// It has exited.
+    Complete,
+    /// It has exited with 0.
+    Success,
+    /// Its health check has succeeded.
+    Healthy,
+}
+
+/// A command that is run in the container again and again; exit status 0 means healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// From the end of one run to the next. Until the first success it is also run earlier; those failures do not
+    /// count.
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// After the start, failures before the first success do not count for this long.
+    pub start_period: Duration,
+}
+
+/// Start a container again that has exited, with what it has written to its file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    /// Exit codes after which it stays exited.
+    pub ignored_exit_codes: Vec<i32>,
+    /// It must have run for this long.
+    pub attempt_period: Duration,
+}
+
+/// A directory of the task, empty at its start, that its containers share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// Letters, digits and hyphens. The same name is the same directory.
+    pub volume: String,
+    /// Absolute.
+    pub path: String,
+    pub read_only: bool,
 }
 
 /// What is known of a task that has a shim, or had one that left its status behind.
@@ -73,6 +146,19 @@ pub struct ContainerState {
     /// Runtime id, unique on the host.
     pub runtime_id: String,
     pub status: ContainerStatus,
+    /// What its health check says; `None` where it has none, or the container does not run.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// How often it has been started again.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    Unknown,
+    Healthy,
+    Unhealthy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,15 +215,17 @@ pub trait Containers: Send + Sync {
     /// The manifest or a blob is missing from the blob store, damaged, or for another platform.
     fn prepare_image(&self, manifest_digest: &str) -> Result<(), MachineError>;
 
-    /// Starts a task: returns when its containers' processes have been started, or have failed to. A container
-    /// that could not be started is `Exited` without a code, with the reason; where it is essential, the others
-    /// end as well. A task of this id that already has a shim is left as it is.
+    /// Starts a task: returns when the processes of its containers have been started, or have failed to; those that
+    /// wait for others are `Created`. A container that could not be started is `Exited` without a code, with the
+    /// reason; where it is essential, or others wait for it in vain, the task ends. A task of this id that already has
+    /// a shim is left as it is.
     ///
     /// # Errors
     /// Why the task could not be started; nothing of it is left behind.
     fn start(&self, spec: &TaskSpec) -> Result<TaskState, MachineError>;
 
-    /// Begins the stop sequence: stop signal, `stop_timeout`, SIGKILL. Returns at once; the end comes as an event.
+    /// Begins the stop sequence: for each container, once none that depends on it runs any more, its stop signal,
+    /// `stop_timeout`, SIGKILL. Returns at once; the end comes as an event.
     /// Unknown tasks are no error.
     ///
     /// # Errors

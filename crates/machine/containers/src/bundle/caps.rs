@@ -24,9 +24,20 @@ const DEFAULT: [Capability; 13] = [
     Capability::SysChroot,
 ];
 
-/// Root has them all; another user none, though a program with file capabilities may gain some of them.
-pub(crate) fn capabilities(uid: u32) -> Result<LinuxCapabilities, OciSpecError> {
-    let all: HashSet<Capability> = DEFAULT.into_iter().collect();
+/// Root has them all but those of `drop` (`ALL`: none), and `SYS_PTRACE` where that is asked for; another user none,
+/// though a program with file capabilities may gain some of them.
+pub(crate) fn capabilities(
+    uid: u32,
+    drop: &[String],
+    ptrace: bool,
+) -> Result<LinuxCapabilities, OciSpecError> {
+    let kept = |capability: &Capability| {
+        !drop.iter().any(|name| name == "ALL" || *name == capability.to_string().trim_start_matches("CAP_"))
+    };
+    let mut all: HashSet<Capability> = DEFAULT.into_iter().filter(kept).collect();
+    if ptrace {
+        all.insert(Capability::SysPtrace);
+    }
     let active = if uid == 0 { all.clone() } else { HashSet::new() };
     LinuxCapabilitiesBuilder::default()
         .bounding(all)
@@ -35,4 +46,20 @@ pub(crate) fn capabilities(uid: u32) -> Result<LinuxCapabilities, OciSpecError> 
         .inheritable(HashSet::new())
         .ambient(HashSet::new())
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_in_no_set() {
+        let bounding = |drop: &[&str], ptrace| {
+            let drop: Vec<String> = drop.iter().map(|name| (*name).to_owned()).collect();
+            capabilities(0, &drop, ptrace).unwrap().bounding().clone().unwrap()
+        };
+        assert_eq!(bounding(&[], false).len(), DEFAULT.len());
+        assert!(!bounding(&["NET_RAW"], false).contains(&Capability::NetRaw));
+        assert_eq!(bounding(&["ALL"], true), HashSet::from([Capability::SysPtrace]));
+    }
 }

@@ -106,23 +106,9 @@ pub(crate) fn stop_signal(image: &ImageConfig) -> Result<Signal, String> {
 mod tests {
     use super::*;
     use pileus_core::Secret;
-    use std::time::Duration;
 
     fn spec() -> ContainerSpec {
-        ContainerSpec {
-            name: "web".into(),
-            image: String::new(),
-            entrypoint: None,
-            command: None,
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_directory: None,
-            user: None,
-            essential: true,
-            memory_mib: None,
-            readonly_rootfs: false,
-            stop_timeout: Duration::from_secs(30),
-        }
+        ContainerSpec { name: "web".into(), essential: true, ..ContainerSpec::default() }
     }
 
     fn image() -> ImageConfig {

@@ -2,6 +2,7 @@
 //!
 //! <https://github.com/opencontainers/runtime-spec/blob/main/config.md>
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -11,6 +12,7 @@ use oci_spec::runtime::{
     LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
     ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
+use pileus_contract::ContainerSpec;
 
 use super::process::Process;
 use super::{caps, seccomp};
@@ -40,7 +42,11 @@ pub(crate) struct Surroundings<'a> {
     /// The task's network namespace.
     pub(crate) network: &'a Path,
     pub(crate) rootfs: &'a Path,
-    pub(crate) readonly_rootfs: bool,
+    pub(crate) spec: &'a ContainerSpec,
+    /// The process namespace, where the containers share one.
+    pub(crate) processes: Option<&'a Path>,
+    /// The directories of its volumes and where they are shown; whether read-only.
+    pub(crate) volumes: &'a [(PathBuf, PathBuf, bool)],
     /// The container's cgroup, relative to the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     /// Directories of the container's cgroup and where they are shown, read-only.
@@ -50,18 +56,21 @@ pub(crate) struct Surroundings<'a> {
 }
 
 pub(crate) fn runtime_spec(process: &Process, around: &Surroundings<'_>) -> Result<Spec, OciSpecError> {
-    let root = RootBuilder::default().path(around.rootfs).readonly(around.readonly_rootfs).build()?;
+    let root = RootBuilder::default().path(around.rootfs).readonly(around.spec.readonly_rootfs).build()?;
     SpecBuilder::default()
         .version("1.0.2")
         .root(root)
         .hostname(around.hostname)
         .mounts(mounts(around)?)
-        .process(runtime_process(process)?)
+        .process(runtime_process(process, around.spec)?)
         .linux(linux(around)?)
         .build()
 }
 
-fn runtime_process(process: &Process) -> Result<oci_spec::runtime::Process, OciSpecError> {
+fn runtime_process(
+    process: &Process,
+    spec: &ContainerSpec,
+) -> Result<oci_spec::runtime::Process, OciSpecError> {
     let user = UserBuilder::default()
         .uid(process.user.uid)
         .gid(process.user.gid)
@@ -75,16 +84,27 @@ fn runtime_process(process: &Process) -> Result<oci_spec::runtime::Process, OciS
         .args(process.args.clone())
         .env(environment)
         .cwd(process.working_directory.as_str())
-        .capabilities(caps::capabilities(process.user.uid)?)
-        .rlimits(vec![open_files()?])
+        .capabilities(caps::capabilities(process.user.uid, &spec.drop_capabilities, spec.ptrace)?)
+        .rlimits(limits(&spec.ulimits)?)
         .no_new_privileges(true)
         .build()
 }
 
-fn open_files() -> Result<PosixRlimit, OciSpecError> {
+/// The limits that are asked for, and that of open files in any case.
+fn limits(asked: &BTreeMap<String, (u64, u64)>) -> Result<Vec<PosixRlimit>, OciSpecError> {
     let ours = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
-    let limit = NOFILE.min(ours);
-    PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(limit).hard(limit).build()
+    let files = NOFILE.min(ours);
+    let mut all = BTreeMap::from([("nofile", (files, files))]);
+    all.extend(asked.iter().map(|(name, limit)| (name.as_str(), *limit)));
+    let limit = |(name, (soft, hard)): (&str, (u64, u64))| {
+        PosixRlimitBuilder::default().typ(limit_type(name)?).soft(soft).hard(hard).build()
+    };
+    all.into_iter().map(limit).collect()
+}
+
+fn limit_type(name: &str) -> Result<PosixRlimitType, OciSpecError> {
+    serde_json::from_value(serde_json::json!(format!("RLIMIT_{}", name.to_ascii_uppercase())))
+        .map_err(OciSpecError::SerDe)
 }
 
 fn linux(around: &Surroundings<'_>) -> Result<Linux, OciSpecError> {
@@ -92,7 +112,7 @@ fn linux(around: &Surroundings<'_>) -> Result<Linux, OciSpecError> {
     // The limits are on the cgroup already; here only the devices are shut. Those of a usual /dev the runtime opens.
     let no_devices = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
     LinuxBuilder::default()
-        .namespaces(namespaces(around.network)?)
+        .namespaces(namespaces(around)?)
         .cgroups_path(format!("/{}", around.cgroup))
         .resources(LinuxResourcesBuilder::default().devices(vec![no_devices]).build()?)
         .masked_paths(owned(&MASKED))
@@ -101,10 +121,14 @@ fn linux(around: &Surroundings<'_>) -> Result<Linux, OciSpecError> {
         .build()
 }
 
-fn namespaces(network: &Path) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(around: &Surroundings<'_>) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-    let mut all = vec![LinuxNamespaceBuilder::default().typ(Network).path(network).build()?];
-    for own in [Mount, Pid, Ipc, Uts, Cgroup] {
+    let mut all = vec![LinuxNamespaceBuilder::default().typ(Network).path(around.network).build()?];
+    all.push(match around.processes {
+        Some(shared) => LinuxNamespaceBuilder::default().typ(Pid).path(shared).build()?,
+        None => LinuxNamespaceBuilder::default().typ(Pid).build()?,
+    });
+    for own in [Mount, Ipc, Uts, Cgroup] {
         all.push(LinuxNamespaceBuilder::default().typ(own).build()?);
     }
     Ok(all)
@@ -129,6 +153,9 @@ fn mounts(around: &Surroundings<'_>) -> Result<Vec<Mount>, OciSpecError> {
     for name in ["resolv.conf", "hosts", "hostname"] {
         let shown = Path::new("/etc").join(name);
         all.push(bind(&around.etc.join(name), &shown, "bind,ro,nosuid,noexec,nodev")?);
+    }
+    for (source, shown, read_only) in around.volumes {
+        all.push(bind(source, shown, if *read_only { "bind,ro,nodev" } else { "bind,rw,nodev" })?);
     }
     Ok(all)
 }

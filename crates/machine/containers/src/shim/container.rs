@@ -1,8 +1,10 @@
 //! Makes one container: its root file system, its OCI bundle, and its first process, waiting to be started.
+//!
+//! A container that is started again keeps its root file system, and so what it has written.
 
 use std::env::set_current_dir;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +12,10 @@ use libcontainer::container::Container as RuntimeContainer;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::mount::{MsFlags, mount};
-use nix::unistd::sysconf;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat};
+use nix::unistd::{Gid, Uid, chown, sysconf};
 use pileus_contract::ContainerSpec;
+use pileus_contract::containers::VolumeMount;
 
 use super::init::Init;
 use super::logs::Ends;
@@ -22,38 +26,88 @@ use crate::error::{At, Error, Result, chain};
 use crate::protocol::{Launch, LaunchImage};
 use crate::rooted::Rooted;
 
-/// Creates the container of this index; its process waits for [`RuntimeContainer::start`].
-pub(super) fn create(task: &Task, launch: &Launch, index: usize, ends: Ends) -> Result<RuntimeContainer> {
+/// Makes the root file system of the container of this index.
+pub(super) fn make_root(task: &Task, index: usize) -> Result<()> {
+    let name = &task.launch.task.containers[index].name;
+    let rootfs = task.dir.bundle(name).join("rootfs");
+    fs::create_dir_all(&rootfs).at("create", &rootfs)?;
+    mount_root(&task.launch, &task.launch.images[index], name, &rootfs)
+}
+
+/// Creates the container of this index, whose root file system is there; its process waits for
+/// [`RuntimeContainer::start`].
+pub(super) fn create(task: &Task, index: usize, ends: Ends) -> Result<(RuntimeContainer, Process)> {
+    let launch = &task.launch;
     let (spec, image) = (&launch.task.containers[index], &launch.images[index]);
     let container = &task.containers[index];
     let bundle = task.dir.bundle(&spec.name);
     let rootfs = bundle.join("rootfs");
-    fs::create_dir_all(&rootfs).at("create", &rootfs)?;
-    mount_root(launch, image, &spec.name, &rootfs)?;
     let process = prepare_root(launch, spec, image, &rootfs)?;
+    let volumes = spec.mounts.iter().map(|mount| volume(launch, &spec.name, mount, &rootfs));
+    let volumes = volumes.collect::<Result<Vec<_>>>()?;
     limit(task, launch, spec, &container.group)?;
     let around = Surroundings {
         hostname: &launch.task.hostname,
         network: &launch.task.namespace,
         rootfs: &rootfs,
-        readonly_rootfs: spec.readonly_rootfs,
+        spec,
+        processes: task.processes.as_deref(),
+        volumes: &volumes,
         cgroup: &container.group,
         cgroup_views: &task.cgroups.views(&container.group),
         etc: &task.dir.etc(),
     };
     let fail = |error: &dyn std::error::Error| Error::container(&spec.name, chain(error));
-    let config = runtime_spec(&process, &around).map_err(|error| fail(&error))?;
+    let mut config = runtime_spec(&process, &around).map_err(|error| fail(&error))?;
     let config_path = bundle.join("config.json");
     save(&config_path, &config)?;
     let built = ContainerBuilder::new(container.runtime_id.clone(), SyscallType::default())
-        .with_executor(Init)
+        .with_executor(Init { keep: spec.init })
         .with_root_path(task.dir.runtime())
         .map(|builder| builder.with_stdout(ends.stdout).with_stderr(ends.stderr))
         .and_then(|builder| builder.as_init(&bundle).with_systemd(false).build())
         .map_err(|error| fail(&error));
-    // It holds secrets and has been read.
-    fs::remove_file(&config_path).at("remove", &config_path)?;
-    built
+    // It holds secrets and has been read; health checks need the rest of it.
+    if let Some(process) = config.process_mut() {
+        process.set_env(Some(Vec::new()));
+    }
+    save(&config_path, &config)?;
+    Ok((built?, process))
+}
+
+/// Forgets the former process of a container that is to be created again.
+pub(super) fn forget(task: &Task, index: usize) -> Result<()> {
+    let directory = task.dir.runtime().join(&task.containers[index].runtime_id);
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", &directory),
+        _ => Ok(()),
+    }
+}
+
+/// The directory of a volume and where it is shown. A new one gets the owner and mode that the image's directory has
+/// there, so that a user other than root may write to it where the image says so.
+fn volume(
+    launch: &Launch,
+    container: &str,
+    mount: &VolumeMount,
+    rootfs: &Path,
+) -> Result<(PathBuf, PathBuf, bool)> {
+    let directory = launch.volume_dir(&mount.volume);
+    if !directory.exists() {
+        fs::create_dir_all(&directory).at("create", &directory)?;
+        let root = Rooted::open(rootfs).at("open", rootfs)?;
+        let inside = root.open_dir(Path::new(mount.path.trim_start_matches('/')));
+        if let Some(like) = inside.ok().and_then(|inside| fstat(&inside).ok()) {
+            let mode = Mode::from_bits_truncate(like.st_mode);
+            chown(&directory, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))
+                .and_then(|()| fchmodat(nix::fcntl::AT_FDCWD, &directory, mode, FchmodatFlags::FollowSymlink))
+                .map_err(|errno| {
+                    let volume = &mount.volume;
+                    Error::container(container, format!("cannot prepare its volume {volume}: {errno}"))
+                })?;
+        }
+    }
+    Ok((directory, PathBuf::from(&mount.path), mount.read_only))
 }
 
 /// Mounts the layers and a fresh writable one, in this process's own mount namespace.
@@ -122,7 +176,8 @@ fn limit(task: &Task, launch: &Launch, spec: &ContainerSpec, group: &str) -> Res
 
 fn save(path: &PathBuf, config: &oci_spec::runtime::Spec) -> Result<()> {
     let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(&serde_json::to_vec(config)?)
     };
     write().at("write", path)

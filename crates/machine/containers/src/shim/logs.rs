@@ -44,6 +44,14 @@ impl Output {
         Ok((output, Ends { stdout: stdout_end, stderr: stderr_end }))
     }
 
+    /// New pipes for the container that is started again; its former ones have been drained.
+    pub(super) fn reopen(&mut self) -> io::Result<Ends> {
+        let (stdout, stdout_end) = pipe()?;
+        let (stderr, stderr_end) = pipe()?;
+        self.streams = [stdout, stderr].map(|pipe| Stream { pipe, partial: Vec::new(), open: true }).into();
+        Ok(Ends { stdout: stdout_end, stderr: stderr_end })
+    }
+
     /// Moves what a stream has now into the spool; `true` where that was something.
     pub(super) fn pump(&mut self, index: usize, now: Timestamp) -> bool {
         let Some(stream) = self.streams.get_mut(index) else { return false };

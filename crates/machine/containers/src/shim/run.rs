@@ -66,6 +66,9 @@ impl Shim {
             }
             let now = Instant::now();
             self.task.kill_overdue(now);
+            if self.task.advance(now) {
+                self.note_change()?;
+            }
             self.tell_news(now);
             self.control.flush(&self.task.state());
             self.metadata.tidy(now);
@@ -109,7 +112,7 @@ impl Shim {
     fn timeout(&self) -> PollTimeout {
         let news = self.news.iter().filter_map(|(due, _)| *due);
         let slow = self.metadata.connections.iter().map(|connection| connection.deadline);
-        let Some(next) = self.task.next_kill().into_iter().chain(news).chain(slow).min() else {
+        let Some(next) = self.task.due(Instant::now()).into_iter().chain(news).chain(slow).min() else {
             return PollTimeout::NONE;
         };
         // Rounded up, or the last part of a millisecond would be spent spinning.
@@ -143,14 +146,19 @@ impl Shim {
 
     fn reap(&mut self) -> Result<()> {
         if self.task.reap() {
-            self.task.save()?;
             // The last output of a container is taken with its exit.
             for (due, _) in &mut self.news {
                 due.get_or_insert_with(Instant::now);
             }
-            self.control.tell_state();
+            self.note_change()?;
         }
         Ok(())
+    }
+
+    /// The state of the task has changed: for the file, and for those who watch.
+    fn note_change(&mut self) -> Result<()> {
+        self.control.tell_state();
+        self.task.save()
     }
 
     fn orders(&mut self, index: usize) -> Result<()> {
@@ -181,7 +189,7 @@ impl Shim {
         for ((due, last), container) in self.news.iter_mut().zip(&self.task.containers) {
             if due.is_some_and(|at| at <= now) {
                 (*due, *last) = (None, Some(now));
-                self.control.tell_logs(&container.name);
+                self.control.tell_logs(&container.spec.name);
             }
         }
     }

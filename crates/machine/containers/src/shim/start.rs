@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -24,8 +25,9 @@ use super::container;
 use super::control::Control;
 use super::logs::{Ends, Output};
 use super::metadata::{self, Metadata};
+use super::pause::share_processes;
 use super::run::Shim;
-use super::task::{Container, Task, now};
+use super::task::{Container, Task};
 use crate::bundle::{stop_signal, write_etc};
 use crate::cgroup::{self, Limits, MAX_PIDS};
 use crate::config::TaskDir;
@@ -43,6 +45,7 @@ pub(super) fn start(dir: &TaskDir) -> Result<Shim> {
     clock.lap("order");
     own_mounts()?;
     enter_network(&launch)?;
+    set_parameters(&launch)?;
     let metadata = Metadata::listen(launch.task.metadata.clone())
         .map_err(|error| Error::Shim(format!("cannot serve {} in the task: {error}", metadata::ADDRESS)))?;
     write_etc(&dir.etc(), &launch.task, own_address())?;
@@ -55,10 +58,13 @@ pub(super) fn start(dir: &TaskDir) -> Result<Shim> {
     };
     cgroups.create(&launch.cgroup, limits)?;
     clock.lap("limits");
+    let processes = match launch.task.shared_processes {
+        true => Some(share_processes().at("share a process namespace in", &dir.0)?),
+        false => None,
+    };
     let containers = launch.task.containers.iter().map(|spec| described(&launch, spec)).collect();
-    let mut task =
-        Task { id: launch.task.id.clone(), dir: dir.clone(), cgroups, containers, stopping: false };
-    start_containers(&mut task, &launch, &mut clock)?;
+    let mut task = Task { dir: dir.clone(), cgroups, launch, processes, containers, stopping: false };
+    start_containers(&mut task, &mut clock)?;
     task.save()?;
     Ok(Shim::new(task, control, metadata, signals, clock.stages))
 }
@@ -70,6 +76,13 @@ fn detach() -> io::Result<()> {
         Err(errno) => return Err(errno.into()),
     }
     // Descriptors that the engine's other threads opened without close-on-exec.
+    close_files()?;
+    umask(Mode::from_bits_truncate(0o022));
+    Ok(set_child_subreaper(true)?)
+}
+
+/// Closes every file but the first three.
+pub(super) fn close_files() -> io::Result<()> {
     let open: Vec<i32> = fs::read_dir("/proc/self/fd")?
         .flatten()
         .filter_map(|fd| fd.file_name().to_str()?.parse().ok())
@@ -81,8 +94,7 @@ fn detach() -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    umask(Mode::from_bits_truncate(0o022));
-    Ok(set_child_subreaper(true)?)
+    Ok(())
 }
 
 /// Reads the order and deletes it, for it holds secrets.
@@ -118,6 +130,15 @@ fn enter_network(launch: &Launch) -> Result<()> {
     setns(namespace, CloneFlags::CLONE_NEWNET).at("enter the network", path)
 }
 
+/// Sets the kernel parameters of the network that this process is in.
+fn set_parameters(launch: &Launch) -> Result<()> {
+    for (name, value) in &launch.task.sysctls {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(&path, value).at("set", &path)?;
+    }
+    Ok(())
+}
+
 /// The task's first address beside those of the loopback interface.
 fn own_address() -> Option<Ipv4Addr> {
     let mut addresses = getifaddrs().ok()?.filter(|interface| interface.interface_name != "lo");
@@ -126,68 +147,63 @@ fn own_address() -> Option<Ipv4Addr> {
 
 fn described(launch: &Launch, spec: &ContainerSpec) -> Container {
     Container {
-        name: spec.name.clone(),
         runtime_id: runtime_id(&launch.task.id, &spec.name),
         group: format!("{}/{}", launch.cgroup, spec.name),
-        essential: spec.essential,
+        spec: spec.clone(),
         stop_signal: Signal::SIGTERM,
-        stop_timeout: spec.stop_timeout,
         status: ContainerStatus::Created,
+        waiting: None,
+        process: None,
+        checker: None,
+        started: None,
+        restarts: 0,
+        told_to_stop: false,
         kill_at: None,
         output: None,
     }
 }
 
-/// Creates all containers, then starts them in order. One that cannot be started takes the others along where it is
-/// essential; an error is one of the task as a whole.
-fn start_containers(task: &mut Task, launch: &Launch, clock: &mut Stages) -> Result<()> {
-    let mut created = Vec::new();
+/// Creates all containers, then starts, in order, those that wait for no other. One that cannot be started takes the
+/// others along where it is essential; an error is one of the task as a whole.
+fn start_containers(task: &mut Task, clock: &mut Stages) -> Result<()> {
     for index in 0..task.containers.len() {
-        match create(task, launch, index) {
-            Ok(runtime) => created.push((index, runtime)),
+        match create(task, index) {
+            Ok(()) => {}
             Err(Error::Container { why, .. }) => task.containers[index].never_started(why),
             Err(error) => return Err(error),
         }
-        clock.lap(&format!("create {}", task.containers[index].name));
+        clock.lap(&format!("create {}", task.containers[index].spec.name));
     }
-    for (index, mut runtime) in created {
-        if essential_missing(task) {
-            break;
-        }
-        let pid = runtime.state.pid;
-        match (runtime.start(), pid) {
-            (Ok(()), Some(pid)) => {
-                task.containers[index].status = ContainerStatus::Running { since: now(), pid }
-            }
-            (Ok(()), None) => task.containers[index].never_started("the runtime tells no process id"),
-            (Err(error), _) => task.containers[index].never_started(chain(&error)),
-        }
+    if !essential_missing(task) {
+        task.start_ready(Instant::now());
     }
     clock.lap("start");
     if essential_missing(task) {
-        give_up(task, launch)?;
+        give_up(task)?;
     }
     Ok(())
 }
 
-fn create(task: &mut Task, launch: &Launch, index: usize) -> Result<libcontainer::container::Container> {
-    let name = task.containers[index].name.clone();
-    let signal = stop_signal(&launch.images[index].config).map_err(|why| Error::container(&name, why))?;
-    let spool = launch.scratch_dir.join(&name).join("log");
+fn create(task: &mut Task, index: usize) -> Result<()> {
+    let name = &task.containers[index].spec.name;
+    let signal = stop_signal(&task.launch.images[index].config).map_err(|why| Error::container(name, why))?;
+    let spool = task.launch.scratch_dir.join(name).join("log");
     let (output, ends): (Output, Ends) = Output::create(spool.clone()).at("create", &spool)?;
-    let runtime = container::create(task, launch, index, ends)?;
+    container::make_root(task, index)?;
+    let (runtime, process) = container::create(task, index, ends)?;
     let container = &mut task.containers[index];
     (container.stop_signal, container.output) = (signal, Some(output));
-    Ok(runtime)
+    (container.waiting, container.process) = (Some(runtime), Some(process));
+    Ok(())
 }
 
 fn essential_missing(task: &Task) -> bool {
-    task.containers.iter().any(|container| container.essential && container.ended())
+    task.containers.iter().any(|container| container.spec.essential && container.ended())
 }
 
 /// Ends what was started beside an essential container that could not be.
-fn give_up(task: &mut Task, launch: &Launch) -> Result<()> {
-    cgroup::kill_all(&*task.cgroups, &launch.cgroup)?;
+fn give_up(task: &mut Task) -> Result<()> {
+    cgroup::kill_all(&*task.cgroups, &task.launch.cgroup)?;
     task.reap();
     for container in task.containers.iter_mut().filter(|container| !container.ended()) {
         container.never_started("an essential container of the task could not be started");

@@ -72,6 +72,8 @@ impl Kit {
             cpu_units: 256,
             memory_mib: 64,
             metadata: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            shared_processes: false,
             containers: vec![self.container("app", script)],
         }
     }
@@ -80,16 +82,10 @@ impl Kit {
         ContainerSpec {
             name: name.to_owned(),
             image: self.image.clone(),
-            entrypoint: None,
             command: Some(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()]),
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_directory: None,
-            user: None,
             essential: true,
-            memory_mib: None,
-            readonly_rootfs: false,
             stop_timeout: Duration::from_secs(20),
+            ..ContainerSpec::default()
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
 
 mod faults;
+mod features;
 mod image;
 mod kit;
 mod lifecycle;
