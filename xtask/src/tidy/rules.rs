@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("secrets", &[CLOUD, &["security"]]),
     ("certificates", &[CLOUD]),
     ("storage", &[CLOUD, &["security"]]),
-    ("network", &[CLOUD]),
+    ("network", &[CLOUD, &["security"]]),
     ("balancing", &[CLOUD, &["network", "certificates"]]),
     ("compute", &[CLOUD, &["network", "balancing", "registry", "secrets", "security", "monitoring"]]),
     ("scaling", &[CLOUD, &["compute", "monitoring"]]),

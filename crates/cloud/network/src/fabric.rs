@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use pileus_contract::FabricSpec;
 use pileus_contract::fabric::{
-    AclRuleSpec, GroupRuleSpec, InterfaceSpec, NameSpec, NatGatewaySpec, PeerSpec, SecurityGroupSpec,
-    SubnetSpec, VpcSpec,
+    AclRuleSpec, GatewayEndpointSpec, GroupRuleSpec, InterfaceSpec, NameSpec, NatGatewaySpec, PeerSpec,
+    RouteSpec, RouteTarget, SecurityGroupSpec, SubnetSpec, VpcSpec,
 };
 use pileus_core::Scope;
 use pileus_state::State;
@@ -17,9 +18,11 @@ use crate::network_acl::Entry;
 use crate::route_table::Lookup;
 use crate::security_group::Peer;
 use crate::vpc::private_domain;
+use crate::vpc_endpoint::Way;
+use crate::vpc_endpoint::names::{self, Reachable};
 use crate::{
     Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, Rule, SecurityGroup, Subnet, Vpc,
-    interface,
+    VpcEndpoint, interface, prefix_list, public_pool,
 };
 
 /// The networks of every account and region.
@@ -48,6 +51,10 @@ impl Lookup for Network<'_> {
     fn interface(&self, id: &str) -> bool {
         self.state.get::<Interface>(self.scope, id).is_some()
     }
+
+    fn prefix_list(&self, id: &str) -> Vec<Ipv4Net> {
+        prefix_list::blocks(self.state, &self.scope.region, id)
+    }
 }
 
 impl Network<'_> {
@@ -56,15 +63,20 @@ impl Network<'_> {
         let domain = private_domain(self.scope);
         let name =
             |it: &Arc<Interface>| NameSpec { name: it.private_name(&domain), addresses: vec![it.address] };
+        let endpoints: Vec<_> = self.endpoints().collect();
+        let reachable: Vec<_> = endpoints.iter().map(|endpoint| self.reachable(endpoint)).collect();
+        let apis = public_pool::apis(self.state);
+        let mut names = names::of_vpc(&self.scope.region, apis, &reachable);
+        names.extend(interfaces.iter().map(name));
         VpcSpec {
             id: self.vpc.id.clone(),
             cidr: self.vpc.cidr,
             subnets: self.subnets(),
-            names: interfaces.iter().map(name).collect(),
+            names,
             interfaces: interfaces.iter().map(|interface| interface_spec(interface)).collect(),
             security_groups: self.security_groups(),
             nat_gateways: self.nat_gateways(),
-            gateway_endpoints: Vec::new(),
+            gateway_endpoints: endpoints.iter().filter_map(|it| gateway_endpoint(it)).collect(),
         }
     }
 
@@ -74,6 +86,36 @@ impl Network<'_> {
         all.filter(|it| it.vpc == self.vpc.id && it.interface_type != interface::NAT_GATEWAY)
     }
 
+    fn endpoints(&self) -> impl Iterator<Item = Arc<VpcEndpoint>> {
+        let all = self.state.list::<VpcEndpoint>(self.scope);
+        all.filter(|endpoint| endpoint.vpc == self.vpc.id && endpoint.state.is_up())
+    }
+
+    fn reachable<'a>(&self, endpoint: &'a VpcEndpoint) -> Reachable<'a> {
+        let address = |(_, id): (&String, &String)| {
+            let interface = self.state.get::<Interface>(self.scope, id)?;
+            Some((interface.zone.clone(), interface.address))
+        };
+        let private =
+            matches!(endpoint.way, Way::Interface { private_dns: true, .. }) && self.vpc.dns_hostnames;
+        Reachable { endpoint, addresses: endpoint.interfaces().filter_map(address).collect(), private }
+    }
+
+    /// The routes that gateway endpoints put into a route table.
+    fn endpoint_routes(&self, table: &str) -> Vec<RouteSpec> {
+        let mine =
+            self.endpoints().filter(|it| it.gateway().is_some_and(|(_, tables)| tables.contains(table)));
+        let blocks = prefix_list::of_s3(self.state, &self.scope.region).blocks;
+        let routes = mine.flat_map(|endpoint| {
+            let target = RouteTarget::GatewayEndpoint(endpoint.id.clone());
+            blocks
+                .iter()
+                .map(|block| RouteSpec { destination: *block, target: target.clone() })
+                .collect::<Vec<_>>()
+        });
+        routes.collect()
+    }
+
     fn subnets(&self) -> Vec<SubnetSpec> {
         let subnets = self.state.list::<Subnet>(self.scope).filter(|subnet| subnet.vpc == self.vpc.id);
         subnets.map(|subnet| self.subnet(&subnet)).collect()
@@ -81,7 +123,9 @@ impl Network<'_> {
 
     fn subnet(&self, subnet: &Subnet) -> SubnetSpec {
         let table = self.route_table(&subnet.id);
-        let routes = table.iter().flat_map(|table| &table.routes).map(|route| route.spec(&self.vpc.id, self));
+        let own =
+            table.iter().flat_map(|table| &table.routes).flat_map(|route| route.specs(&self.vpc.id, self));
+        let routes = own.chain(table.iter().flat_map(|table| self.endpoint_routes(&table.id)));
         let mut acls = self.state.list::<NetworkAcl>(self.scope);
         let acl = acls.find(|acl| acl.associations.contains_key(&subnet.id));
         SubnetSpec {
@@ -110,9 +154,19 @@ impl Network<'_> {
         let rules = |egress| {
             let rules = self.state.list::<Rule>(self.scope);
             let mine = rules.filter(move |rule| rule.group == id && rule.egress == egress);
-            mine.filter_map(|rule| group_rule(&rule)).collect()
+            mine.flat_map(|rule| self.group_rules(&rule)).collect()
         };
         SecurityGroupSpec { id: id.to_owned(), ingress: rules(false), egress: rules(true) }
+    }
+
+    fn group_rules(&self, rule: &Rule) -> Vec<GroupRuleSpec> {
+        let blocks = rule.blocks(self.state, self.scope).into_iter().map(PeerSpec::Cidr);
+        let group = match &rule.peer {
+            Peer::Group(id) => Some(PeerSpec::Group(id.clone())),
+            _ => None,
+        };
+        let spec = |peer| GroupRuleSpec { traffic: rule.traffic.clone(), peer };
+        blocks.chain(group).map(spec).collect()
     }
 
     fn nat_gateways(&self) -> Vec<NatGatewaySpec> {
@@ -139,13 +193,9 @@ fn acl_rules(entries: &[Entry]) -> Vec<AclRuleSpec> {
     entries.iter().map(rule).collect()
 }
 
-fn group_rule(rule: &Rule) -> Option<GroupRuleSpec> {
-    let peer = match &rule.peer {
-        Peer::Ipv4(block) => PeerSpec::Cidr(*block),
-        Peer::Group(id) => PeerSpec::Group(id.clone()),
-        Peer::Ipv6(_) => return None,
-    };
-    Some(GroupRuleSpec { traffic: rule.traffic.clone(), peer })
+fn gateway_endpoint(endpoint: &VpcEndpoint) -> Option<GatewayEndpointSpec> {
+    let (address, _) = endpoint.gateway()?;
+    Some(GatewayEndpointSpec { id: endpoint.id.clone(), address })
 }
 
 fn nat_gateway(gateway: &NatGateway) -> Option<NatGatewaySpec> {
@@ -161,7 +211,7 @@ fn nat_gateway(gateway: &NatGateway) -> Option<NatGatewaySpec> {
 #[cfg(test)]
 mod tests {
     use pileus_aws::ec2;
-    use pileus_contract::fabric::{RouteSpec, RouteTarget, TrafficSpec};
+    use pileus_contract::fabric::TrafficSpec;
     use pileus_kit::Cloud;
 
     use super::*;
@@ -303,6 +353,6 @@ mod tests {
         let spec = fabric_spec(&cloud.state);
         assert_eq!(spec.vpcs.len(), 2);
         let there = spec.vpcs.iter().find(|vpc| vpc.id == second).unwrap();
-        assert_eq!(there.names[0].name, "ip-10-0-1-4.eu-west-1.compute.internal");
+        assert_eq!(there.names.last().unwrap().name, "ip-10-0-1-4.eu-west-1.compute.internal");
     }
 }

@@ -4,8 +4,8 @@
 //! The state says what is desired; [`fabric_spec`] turns all of it into one value for the machine, and [`settle`]
 //! takes notice of what the machine has applied. Other domains create and delete interfaces through [`interface`].
 //!
-//! **What is real:** IPv4 with one CIDR block a VPC. IPv6, prefix lists, peering and gateways other than the
-//! internet and NAT gateways are refused by name.
+//! **What is real:** IPv4 with one CIDR block a VPC. IPv6, prefix lists of users, peering and gateways other
+//! than the internet and NAT gateways are refused by name.
 
 pub mod address;
 mod cidr;
@@ -15,6 +15,7 @@ pub mod interface;
 pub mod internet_gateway;
 pub mod nat_gateway;
 pub mod network_acl;
+pub mod prefix_list;
 pub mod public_pool;
 mod resource;
 pub mod route_table;
@@ -24,6 +25,7 @@ mod settle;
 pub mod subnet;
 pub mod tags;
 pub mod vpc;
+pub mod vpc_endpoint;
 pub mod zone;
 
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub use security_group::{Rule, SecurityGroup};
 pub use settle::{next_purge, purge, settle};
 pub use subnet::Subnet;
 pub use vpc::Vpc;
+pub use vpc_endpoint::VpcEndpoint;
 
 use pileus_service::Router;
 use pileus_state::Tables;
@@ -59,6 +62,7 @@ pub fn tables(tables: &mut Tables) {
         .add::<InterfaceReady>()
         .add::<Address>()
         .add::<NatGateway>()
+        .add::<VpcEndpoint>()
         .add::<tags::ResourceTags>()
         .add::<public_pool::Settings>()
         .add::<public_pool::PublicAddress>();
@@ -75,6 +79,8 @@ pub fn operations(router: &mut Router) {
     interface::operations(router);
     address::operations(router);
     nat_gateway::operations(router);
+    vpc_endpoint::operations(router);
+    prefix_list::operations(router);
     zone::operations(router);
     tags::operations(router);
 }

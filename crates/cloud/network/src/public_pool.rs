@@ -1,5 +1,6 @@
 //! The public addresses of this engine: a /24 of 198.18.0.0/15, which the internet routes nowhere (RFC 2544), so that
-//! no address of Pileus can be mistaken for somebody's. All accounts and regions draw from the one pool.
+//! no address of Pileus can be mistaken for somebody's. All accounts and regions draw from the one pool. Its last two
+//! addresses are the AWS APIs'.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -10,6 +11,7 @@ use pileus_state::{Record, State, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::{next_free, usable};
+use crate::endpoints::Service;
 
 /// Where public addresses are from.
 pub const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
@@ -53,6 +55,23 @@ impl Record for PublicAddress {
     }
 }
 
+/// Where the AWS APIs are on the internet of this machine: the last addresses of the engine's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiAddresses {
+    /// S3's own address, so that routes and rules can tell it from the other services.
+    pub s3: Ipv4Addr,
+    pub others: Ipv4Addr,
+}
+
+impl ApiAddresses {
+    pub(crate) fn of(self, service: &Service) -> Ipv4Addr {
+        if service == Service::s3() { self.s3 } else { self.others }
+    }
+}
+
+/// How many addresses at the end of the pool are the APIs'.
+const APIS: u32 = 2;
+
 /// The engine's own scope, which is no account's.
 fn engine() -> Scope {
     Scope::new("engine", "aws-global")
@@ -61,6 +80,12 @@ fn engine() -> Scope {
 /// The pool that this engine has had so far, if it has had one.
 pub fn configured(state: &State) -> Option<Ipv4Net> {
     state.get::<Settings>(&engine(), Settings::KEY).map(|settings| settings.pool)
+}
+
+/// The addresses of the APIs.
+pub fn apis(state: &State) -> ApiAddresses {
+    let end = usable(configured(state).unwrap_or(DEFAULT_POOL), 1).end;
+    ApiAddresses { s3: Ipv4Addr::from(end - 2), others: Ipv4Addr::from(end - 1) }
 }
 
 /// Says which /24 of [`RANGE`] is this engine's: called at every start. The first call counts, so that addresses in
@@ -84,7 +109,8 @@ pub(crate) fn take(tx: &mut Tx, owner: &str) -> Result<Ipv4Addr, ApiError> {
     tx.within(engine(), |tx| {
         let settings = settings(tx);
         let used: BTreeSet<Ipv4Addr> = tx.list::<PublicAddress>().iter().map(|used| used.address).collect();
-        let Some(address) = next_free(usable(settings.pool, 1), settings.last, &used) else {
+        let range = usable(settings.pool, 1);
+        let Some(address) = next_free(range.start..range.end - APIS, settings.last, &used) else {
             let message =
                 format!("The maximum number of addresses has been reached: {} has no more.", settings.pool);
             return Err(ApiError::client("AddressLimitExceeded", message));
@@ -111,8 +137,8 @@ mod tests {
         assert_eq!(cloud.write(|cx| configure(cx.tx, pool)), pool);
         assert_eq!(cloud.write(|cx| configure(cx.tx, DEFAULT_POOL)), pool);
         let taken: BTreeSet<Ipv4Addr> =
-            (0..254).map(|_| cloud.write(|cx| take(cx.tx, "x")).unwrap()).collect();
-        assert_eq!(taken.len(), 254);
+            (0..252).map(|_| cloud.write(|cx| take(cx.tx, "x")).unwrap()).collect();
+        assert_eq!(taken.len(), 252);
         assert!(taken.iter().all(|address| pool.contains(address)));
         assert_eq!(cloud.write(|cx| take(cx.tx, "x")).unwrap_err().code, "AddressLimitExceeded");
         let any = *taken.first().unwrap();

@@ -38,7 +38,7 @@ pub fn find<R: Resource>(tx: &Tx, id: &str) -> Result<Arc<R>, ApiError> {
 }
 
 /// Whether `id` is `prefix-` and 8 or 17 hexadecimal digits.
-fn is_id(prefix: &str, id: &str) -> bool {
+pub(crate) fn is_id(prefix: &str, id: &str) -> bool {
     let digits = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
     digits.is_some_and(|digits| {
         matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

@@ -1,5 +1,5 @@
-//! What becomes of the state when the machine has applied a fabric: interfaces are ready, NAT gateways come up or are
-//! gone. And what becomes of it with time: the memory of NAT gateways ends.
+//! What becomes of the state when the machine has applied a fabric: interfaces are ready, NAT gateways and VPC
+//! endpoints come up or are gone. And what becomes of it with time: the memory of NAT gateways ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use pileus_core::{Scope, Timestamp};
 use pileus_state::{State, Tx};
 
 use crate::nat_gateway::NatState;
-use crate::{Interface, InterfaceReady, NatGateway, interface, tags};
+use crate::{Interface, InterfaceReady, NatGateway, interface, tags, vpc_endpoint};
 
 /// How long AWS shows NAT gateways that failed or were deleted.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -21,6 +21,7 @@ pub fn settle(tx: &mut Tx, applied: &FabricSpec, now: Timestamp) {
         applied.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways).map(|gateway| gateway.id.as_str()).collect();
     settle_interfaces(tx, applied, &gateways);
     settle_gateways(tx, &gateways, now);
+    vpc_endpoint::finish(tx, applied);
 }
 
 fn settle_interfaces(tx: &mut Tx, applied: &FabricSpec, gateways: &BTreeSet<&str>) {

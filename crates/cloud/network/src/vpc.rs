@@ -12,8 +12,8 @@ use crate::cidr::{self, overlap};
 use crate::resource::{Resource, find, in_use, invalid, missing};
 use crate::select::{Filters, Selection, one, select};
 use crate::{
-    Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, network_acl,
-    public_pool, route_table, security_group, tags,
+    Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, VpcEndpoint,
+    network_acl, public_pool, route_table, security_group, tags,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +115,7 @@ fn delete_vpc(cx: &mut Context, input: ec2::DeleteVpcRequest) -> Result<pileus_m
         || tx.find::<SecurityGroup>(|group| group.vpc == *id && !group.is_default()).is_some()
         || tx.find::<NetworkAcl>(|acl| acl.vpc == *id && !acl.default).is_some()
         || tx.find::<Interface>(|interface| interface.vpc == *id).is_some()
+        || tx.find::<VpcEndpoint>(|endpoint| endpoint.vpc == *id).is_some()
         || tx.find::<NatGateway>(|gateway| gateway.vpc == *id && !gateway.state.is_over()).is_some();
     if used {
         return Err(in_use("vpc", id));

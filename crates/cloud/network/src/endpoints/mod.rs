@@ -7,7 +7,7 @@
 
 mod service;
 
-pub use service::{SERVICES, Service};
+pub use service::{Kind, SERVICES, Service};
 
 /// The environment of a container by which every SDK finds the APIs: `AWS_ENDPOINT_URL_<SERVICE>`.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>

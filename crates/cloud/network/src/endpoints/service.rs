@@ -64,8 +64,27 @@ impl Service {
         self.global.map_or_else(|| format!("{}.{region}.amazonaws.com", self.prefix), str::to_owned)
     }
 
-    /// Whether it is S3, which has an address of its own.
-    pub fn is_s3(&self) -> bool {
-        self.endpoint == Kind::Gateway
+    /// S3, which has an address of its own.
+    pub(crate) fn s3() -> &'static Self {
+        SERVICES.iter().find(|service| service.endpoint == Kind::Gateway).expect("S3 is one of them")
+    }
+
+    /// The name of its VPC endpoint service.
+    pub fn endpoint_name(&self, region: &str) -> String {
+        format!("com.amazonaws.{region}.{}", self.name)
+    }
+
+    /// The service whose VPC endpoint service has this name, if it has one.
+    pub fn of_endpoint_name(name: &str, region: &str) -> Option<&'static Self> {
+        SERVICES.iter().find(|it| it.endpoint != Kind::None && it.endpoint_name(region) == name)
+    }
+
+    /// 17 hexadecimal digits that are its own in each region, for the ids of what AWS itself has (FNV-1a).
+    pub(crate) fn number(&self, region: &str) -> String {
+        let bytes = self.name.bytes().chain(region.bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{hash:016x}0")
     }
 }

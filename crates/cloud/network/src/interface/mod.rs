@@ -29,7 +29,7 @@ pub struct Interface {
     /// The security groups that it carries; none for a NAT gateway's.
     pub groups: Vec<String>,
     pub description: String,
-    /// `interface`, `nat_gateway`.
+    /// `interface`, `nat_gateway`, `vpc_endpoint`.
     pub interface_type: String,
     /// The service that made it, where it is not the user's.
     pub requester: Option<String>,
@@ -90,6 +90,7 @@ impl Record for InterfaceReady {
 const MAX_GROUPS: usize = 5;
 
 pub(crate) const NAT_GATEWAY: &str = "nat_gateway";
+pub(crate) const VPC_ENDPOINT: &str = "vpc_endpoint";
 
 /// What a new interface shall be.
 #[derive(Clone, Debug, Default)]

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Resource, find, in_use};
 use crate::select::{Filters, Selection, one, select};
-use crate::{Vpc, tags};
+use crate::{Vpc, tags, vpc_endpoint};
 
 pub(crate) use route::Lookup;
-pub use route::{Route, Target};
+pub use route::{Destination, Route, Target};
 
 pub(crate) use association::forget_subnet;
 
@@ -121,6 +121,7 @@ fn delete_route_table(
     if table.main.is_some() || !table.associations.is_empty() {
         return Err(in_use("routeTable", &table.id));
     }
+    vpc_endpoint::forget_table(cx.tx, &table.id);
     tags::forget(cx.tx, &table.id);
     cx.tx.delete::<RouteTable>(&table.id);
     Ok(pileus_model::Unit {})
@@ -144,6 +145,9 @@ const FILTERS: Filters<RouteTable> = &[
     ("association.subnet-id", |_, table| table.associations.keys().cloned().collect()),
     ("owner-id", |tx, _| one(&tx.scope().account)),
     ("route.destination-cidr-block", |tx, table| of_routes(tx, table, |route| route.destination_cidr_block)),
+    ("route.destination-prefix-list-id", |tx, table| {
+        of_routes(tx, table, |route| route.destination_prefix_list_id)
+    }),
     ("route.gateway-id", |tx, table| of_routes(tx, table, |route| route.gateway_id)),
     ("route.nat-gateway-id", |tx, table| of_routes(tx, table, |route| route.nat_gateway_id)),
     ("route.origin", |tx, table| of_routes(tx, table, |route| route.origin)),

@@ -1,6 +1,9 @@
 //! Routes: a destination and the gateway or interface that its packets go to.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/route-table-options.html>
 
+use std::fmt;
+use std::sync::Arc;
+
 use ipnet::Ipv4Net;
 use pileus_aws::ec2;
 use pileus_contract::fabric::{RouteSpec, RouteTarget};
@@ -11,12 +14,29 @@ use serde::{Deserialize, Serialize};
 
 use super::RouteTable;
 use crate::resource::{find, invalid, missing};
-use crate::{Interface, InternetGateway, NatGateway, Subnet, Vpc, cidr};
+use crate::{Interface, InternetGateway, NatGateway, Subnet, Vpc, VpcEndpoint, cidr, prefix_list};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
-    pub destination: Ipv4Net,
+    pub destination: Destination,
     pub target: Target,
+}
+
+/// Which packets a route takes: those to a block, or to the blocks of the prefix list of this id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Destination {
+    Block(Ipv4Net),
+    PrefixList(String),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(block) => block.fmt(f),
+            Self::PrefixList(id) => id.fmt(f),
+        }
+    }
 }
 
 /// Where a route leads, by id. The target may be gone: then the route is a black hole.
@@ -36,7 +56,21 @@ pub(super) fn operations(router: &mut Router) {
 
 impl Route {
     /// The route as it works now; `vpc` is that of its table. `get` finds out what is there.
-    pub(crate) fn spec(&self, vpc: &str, get: &impl Lookup) -> RouteSpec {
+    pub(crate) fn specs(&self, vpc: &str, get: &impl Lookup) -> Vec<RouteSpec> {
+        let target = self.target(vpc, get);
+        let blocks = match &self.destination {
+            Destination::Block(block) => vec![*block],
+            Destination::PrefixList(id) => get.prefix_list(id),
+        };
+        blocks.into_iter().map(|destination| RouteSpec { destination, target: target.clone() }).collect()
+    }
+
+    /// Whether it takes the packets to the blocks of this prefix list.
+    pub(crate) fn leads_to_list(&self, id: &str) -> bool {
+        matches!(&self.destination, Destination::PrefixList(own) if own == id)
+    }
+
+    fn target(&self, vpc: &str, get: &impl Lookup) -> RouteTarget {
         let target = match &self.target {
             Target::InternetGateway(id) => {
                 get.internet_gateway(id, vpc).then_some(RouteTarget::InternetGateway)
@@ -44,7 +78,7 @@ impl Route {
             Target::NatGateway(id) => get.nat_gateway(id).then(|| RouteTarget::NatGateway(id.clone())),
             Target::Interface(id) => get.interface(id).then(|| RouteTarget::Interface(id.clone())),
         };
-        RouteSpec { destination: self.destination, target: target.unwrap_or(RouteTarget::Blackhole) }
+        target.unwrap_or(RouteTarget::Blackhole)
     }
 }
 
@@ -54,6 +88,7 @@ pub(crate) trait Lookup {
     fn internet_gateway(&self, id: &str, vpc: &str) -> bool;
     fn nat_gateway(&self, id: &str) -> bool;
     fn interface(&self, id: &str) -> bool;
+    fn prefix_list(&self, id: &str) -> Vec<Ipv4Net>;
 }
 
 impl Lookup for Tx<'_> {
@@ -68,6 +103,10 @@ impl Lookup for Tx<'_> {
     fn interface(&self, id: &str) -> bool {
         self.get::<Interface>(id).is_some()
     }
+
+    fn prefix_list(&self, id: &str) -> Vec<Ipv4Net> {
+        prefix_list::blocks(self.base(), &self.scope().region, id)
+    }
 }
 
 /// The routes of a table as the API shows them, the `local` one first.
@@ -79,17 +118,35 @@ pub(super) fn shapes(tx: &Tx, table: &RouteTable) -> Vec<ec2::Route> {
         state: Some("active".into()),
         ..Default::default()
     });
-    local.into_iter().chain(table.routes.iter().map(|route| shape(tx, table, route))).collect()
+    let own = table.routes.iter().map(|route| shape(tx, table, route));
+    local.into_iter().chain(own).chain(of_endpoints(tx, table)).collect()
+}
+
+/// The routes that gateway endpoints put into the table.
+fn of_endpoints(tx: &Tx, table: &RouteTable) -> Vec<ec2::Route> {
+    let all = tx.list::<VpcEndpoint>().into_iter();
+    let mine = all.filter(|it| it.gateway().is_some_and(|(_, tables)| tables.contains(&table.id)));
+    let route = |endpoint: Arc<VpcEndpoint>| ec2::Route {
+        destination_prefix_list_id: Some(prefix_list::of_s3(tx.base(), &tx.scope().region).id),
+        gateway_id: Some(endpoint.id.clone()),
+        origin: Some("CreateRoute".into()),
+        state: Some("active".into()),
+        ..Default::default()
+    };
+    mine.map(route).collect()
 }
 
 fn shape(tx: &Tx, table: &RouteTable, route: &Route) -> ec2::Route {
-    let dead = route.spec(&table.vpc, tx).target == RouteTarget::Blackhole;
+    let dead = route.target(&table.vpc, tx) == RouteTarget::Blackhole;
     let mut shape = ec2::Route {
-        destination_cidr_block: Some(route.destination.to_string()),
         origin: Some("CreateRoute".into()),
         state: Some(if dead { "blackhole" } else { "active" }.into()),
         ..Default::default()
     };
+    match &route.destination {
+        Destination::Block(block) => shape.destination_cidr_block = Some(block.to_string()),
+        Destination::PrefixList(id) => shape.destination_prefix_list_id = Some(id.clone()),
+    }
     match &route.target {
         Target::InternetGateway(id) => shape.gateway_id = Some(id.clone()),
         Target::NatGateway(id) => shape.nat_gateway_id = Some(id.clone()),
@@ -103,24 +160,27 @@ fn create_route(
     input: ec2::CreateRouteRequest,
 ) -> Result<ec2::CreateRouteResult, ApiError> {
     let table = find::<RouteTable>(cx.tx, &input.route_table_id)?;
-    let destination = destination(input.destination_cidr_block)?;
+    let destination = destination(cx.tx, input.destination_cidr_block, input.destination_prefix_list_id)?;
     let target = target(cx.tx, &table, [input.gateway_id, input.nat_gateway_id, input.network_interface_id])?;
     let vpc = find::<Vpc>(cx.tx, &table.vpc)?;
-    if destination == vpc.cidr || table.routes.iter().any(|route| route.destination == destination) {
+    let known = destination == Destination::Block(vpc.cidr)
+        || table.routes.iter().any(|route| route.destination == destination)
+        || endpoint_to(cx.tx, &table, &destination).is_some();
+    if known {
         let message = format!("The route identified by {destination} already exists.");
         return Err(ApiError::client("RouteAlreadyExists", message));
     }
-    check_destination(cx.tx, &vpc, destination, &target)?;
+    check_destination(cx.tx, &vpc, &destination, &target)?;
     cx.tx.update::<RouteTable>(&table.id, |table| {
         table.routes.push(Route { destination, target });
-        table.routes.sort_by_key(|route| route.destination);
+        table.routes.sort_by_key(|route| route.destination.clone());
     });
     Ok(ec2::CreateRouteResult { r#return: Some(true) })
 }
 
 fn replace_route(cx: &mut Context, input: ec2::ReplaceRouteRequest) -> Result<pileus_model::Unit, ApiError> {
     let table = find::<RouteTable>(cx.tx, &input.route_table_id)?;
-    let destination = destination(input.destination_cidr_block)?;
+    let destination = destination(cx.tx, input.destination_cidr_block, input.destination_prefix_list_id)?;
     let target = target(cx.tx, &table, [input.gateway_id, input.nat_gateway_id, input.network_interface_id])?;
     let Some(index) = table.routes.iter().position(|route| route.destination == destination) else {
         return Err(invalid(format!(
@@ -128,20 +188,25 @@ fn replace_route(cx: &mut Context, input: ec2::ReplaceRouteRequest) -> Result<pi
         )));
     };
     let vpc = find::<Vpc>(cx.tx, &table.vpc)?;
-    check_destination(cx.tx, &vpc, destination, &target)?;
+    check_destination(cx.tx, &vpc, &destination, &target)?;
     cx.tx.update::<RouteTable>(&table.id, |table| table.routes[index].target = target);
     Ok(pileus_model::Unit {})
 }
 
 fn delete_route(cx: &mut Context, input: ec2::DeleteRouteRequest) -> Result<pileus_model::Unit, ApiError> {
     let table = find::<RouteTable>(cx.tx, &input.route_table_id)?;
-    let destination = destination(input.destination_cidr_block)?;
-    if find::<Vpc>(cx.tx, &table.vpc)?.cidr == destination {
+    let destination = destination(cx.tx, input.destination_cidr_block, input.destination_prefix_list_id)?;
+    if Destination::Block(find::<Vpc>(cx.tx, &table.vpc)?.cidr) == destination {
         return Err(invalid(format!("cannot remove local route {destination} in route table {}", table.id)));
     }
+    if let Some(endpoint) = endpoint_to(cx.tx, &table, &destination) {
+        return Err(invalid(format!(
+            "cannot remove VPC endpoint route {endpoint} in route table {}",
+            table.id
+        )));
+    }
     if !table.routes.iter().any(|route| route.destination == destination) {
-        let message =
-            format!("no route with destination-cidr-block {destination} in route table {}", table.id);
+        let message = format!("no route with destination {destination} in route table {}", table.id);
         return Err(ApiError::client("InvalidRoute.NotFound", message));
     }
     cx.tx.update::<RouteTable>(&table.id, |table| {
@@ -150,8 +215,24 @@ fn delete_route(cx: &mut Context, input: ec2::DeleteRouteRequest) -> Result<pile
     Ok(pileus_model::Unit {})
 }
 
-fn destination(text: Option<String>) -> Result<Ipv4Net, ApiError> {
-    cidr::parse(&text.ok_or_else(|| missing("destinationCidrBlock"))?, "destinationCidrBlock")
+fn destination(tx: &Tx, block: Option<String>, list: Option<String>) -> Result<Destination, ApiError> {
+    match (block, list) {
+        (Some(block), None) => cidr::parse(&block, "destinationCidrBlock").map(Destination::Block),
+        (None, Some(id)) => prefix_list::find(tx, &id).map(|list| Destination::PrefixList(list.id)),
+        (None, None) => Err(missing("destinationCidrBlock or destinationPrefixListId")),
+        (Some(_), Some(_)) => {
+            let message = "A route has exactly one destination: a CIDR block or a prefix list";
+            Err(ApiError::client("InvalidParameterCombination", message))
+        }
+    }
+}
+
+/// The gateway endpoint that has a route for this destination in the table.
+fn endpoint_to(tx: &Tx, table: &RouteTable, destination: &Destination) -> Option<String> {
+    let routes = of_endpoints(tx, table).into_iter();
+    let mut same =
+        routes.filter(|it| it.destination_prefix_list_id.as_ref() == Some(&destination.to_string()));
+    same.find_map(|route| route.gateway_id)
 }
 
 /// The one target of a request, given as gateway, NAT gateway or interface.
@@ -184,6 +265,9 @@ fn internet_gateway(tx: &Tx, id: String) -> Result<(Target, Option<String>), Api
         return Ok((Target::InternetGateway(id), gateway.vpc.clone()));
     }
     match id.split_once('-') {
+        Some(("vpce", _)) => Err(invalid(format!(
+            "{id} is not a valid target: routes to a gateway endpoint are made with ModifyVpcEndpoint"
+        ))),
         Some(("vgw" | "eigw" | "cagw", _)) => {
             Err(ApiError::not_implemented(format!("the gateway {id} in a route")))
         }
@@ -205,7 +289,8 @@ fn nat_gateway(tx: &Tx, id: String) -> Result<(Target, Option<String>), ApiError
 }
 
 /// Within the VPC a route may only divert the traffic to a whole subnet, through a NAT gateway or an interface.
-fn check_destination(tx: &Tx, vpc: &Vpc, destination: Ipv4Net, target: &Target) -> Result<(), ApiError> {
+fn check_destination(tx: &Tx, vpc: &Vpc, destination: &Destination, target: &Target) -> Result<(), ApiError> {
+    let &Destination::Block(destination) = destination else { return Ok(()) };
     if "169.254.168.0/22".parse::<Ipv4Net>().is_ok_and(|reserved| reserved.contains(&destination)) {
         return Err(invalid(format!(
             "The destination CIDR block {destination} is reserved and cannot be routed."

@@ -48,7 +48,9 @@ fn modify_security_group_rules(
         let allowances = permission::allowances(cx.tx, &group, &[one_permission(asked)])?;
         let [Allowance { traffic, peer, description }] =
             <[Allowance; 1]>::try_from(allowances).map_err(|_| {
-                crate::resource::invalid("A rule has exactly one of cidrIpv4, cidrIpv6 and referencedGroupId")
+                crate::resource::invalid(
+                    "A rule has exactly one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId",
+                )
             })?;
         let changed = Rule { traffic, peer, description, ..old };
         let mut others = rule::of_group(cx.tx, &group.id).into_iter().filter(|other| other.id != changed.id);
@@ -70,19 +72,22 @@ fn one_permission(rule: ec2::SecurityGroupRuleRequest) -> ec2::IpPermission {
         rule.cidr_ipv4.map(|cidr| ec2::IpRange { description: description.clone(), cidr_ip: Some(cidr) });
     let ipv6 =
         rule.cidr_ipv6.map(|cidr| ec2::Ipv6Range { description: description.clone(), cidr_ipv6: Some(cidr) });
+    let list = rule
+        .prefix_list_id
+        .map(|id| ec2::PrefixListId { description: description.clone(), prefix_list_id: Some(id) });
     let group = rule.referenced_group_id.map(|id| ec2::UserIdGroupPair {
         description,
         group_id: Some(id),
         ..Default::default()
     });
     ec2::IpPermission {
+        prefix_list_ids: Some(list.into_iter().collect()),
         ip_protocol: rule.ip_protocol,
         from_port: rule.from_port,
         to_port: rule.to_port,
         ip_ranges: Some(ipv4.into_iter().collect()),
         ipv6_ranges: Some(ipv6.into_iter().collect()),
         user_id_group_pairs: Some(group.into_iter().collect()),
-        ..Default::default()
     }
 }
 

@@ -77,12 +77,15 @@ pub fn default_of(tx: &Tx, vpc: &str) -> Arc<SecurityGroup> {
 /// References to groups are left out: they never mean an address outside the VPC.
 pub fn tcp_sources(state: &State, scope: &Scope, groups: &[String]) -> Vec<(Ipv4Net, u16, u16)> {
     let rules = state.list::<Rule>(scope).filter(|rule| !rule.egress && groups.contains(&rule.group));
-    let source = |rule: Arc<Rule>| match (&rule.peer, &rule.traffic) {
-        (Peer::Ipv4(source), TrafficSpec::Tcp { from, to }) => Some((*source, *from, *to)),
-        (Peer::Ipv4(source), TrafficSpec::All) => Some((*source, 0, u16::MAX)),
-        _ => None,
+    let sources = |rule: Arc<Rule>| {
+        let (from, to) = match rule.traffic {
+            TrafficSpec::Tcp { from, to } => (from, to),
+            TrafficSpec::All => (0, u16::MAX),
+            _ => return Vec::new(),
+        };
+        rule.blocks(state, scope).into_iter().map(|block| (block, from, to)).collect()
     };
-    rules.filter_map(source).collect()
+    rules.flat_map(sources).collect()
 }
 
 /// The default group: everything from its own members comes in, everything may go out.
@@ -201,6 +204,10 @@ fn referenced(rule: ec2::SecurityGroupRule) -> Option<String> {
     rule.referenced_group_info?.group_id
 }
 
+fn prefix_list(rule: ec2::SecurityGroupRule) -> Option<String> {
+    rule.prefix_list_id
+}
+
 fn from_port(rule: ec2::SecurityGroupRule) -> Option<String> {
     rule.from_port.map(|port| port.to_string())
 }
@@ -214,6 +221,7 @@ const FILTERS: Filters<SecurityGroup> = &[
     ("egress.ip-permission.cidr", |tx, group| of_rules(tx, &group.id, true, |rule| rule.cidr_ipv4)),
     ("egress.ip-permission.from-port", |tx, group| of_rules(tx, &group.id, true, from_port)),
     ("egress.ip-permission.group-id", |tx, group| of_rules(tx, &group.id, true, referenced)),
+    ("egress.ip-permission.prefix-list-id", |tx, group| of_rules(tx, &group.id, true, prefix_list)),
     ("egress.ip-permission.protocol", |tx, group| of_rules(tx, &group.id, true, |rule| rule.ip_protocol)),
     ("egress.ip-permission.to-port", |tx, group| of_rules(tx, &group.id, true, to_port)),
     ("group-id", |_, group| one(&group.id)),
@@ -221,6 +229,7 @@ const FILTERS: Filters<SecurityGroup> = &[
     ("ip-permission.cidr", |tx, group| of_rules(tx, &group.id, false, |rule| rule.cidr_ipv4)),
     ("ip-permission.from-port", |tx, group| of_rules(tx, &group.id, false, from_port)),
     ("ip-permission.group-id", |tx, group| of_rules(tx, &group.id, false, referenced)),
+    ("ip-permission.prefix-list-id", |tx, group| of_rules(tx, &group.id, false, prefix_list)),
     ("ip-permission.protocol", |tx, group| of_rules(tx, &group.id, false, |rule| rule.ip_protocol)),
     ("ip-permission.to-port", |tx, group| of_rules(tx, &group.id, false, to_port)),
     ("owner-id", |tx, _| one(&tx.scope().account)),

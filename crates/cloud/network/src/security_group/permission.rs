@@ -9,6 +9,7 @@ use pileus_state::Tx;
 
 use super::{Peer, Rule, SecurityGroup};
 use crate::cidr;
+use crate::prefix_list;
 use crate::resource::{find, invalid, missing};
 
 /// What one rule says, without its id and group.
@@ -54,7 +55,7 @@ pub(super) fn allowances(
         let traffic = traffic(protocol, permission.from_port, permission.to_port)?;
         let peers = peers(tx, group, permission)?;
         if peers.is_empty() {
-            return Err(missing("cidrIp, cidrIpv6 or groupId of a permission"));
+            return Err(missing("cidrIp, cidrIpv6, prefixListId or groupId of a permission"));
         }
         let allow = |(peer, description)| Allowance { traffic: traffic.clone(), peer, description };
         allowances.extend(peers.into_iter().map(allow));
@@ -90,6 +91,11 @@ fn peers(
             return Err(ApiError::client("InvalidGroup.NotFound", message));
         }
         peers.push((Peer::Group(peer.id.clone()), description(&pair.description)?));
+    }
+    for list in permission.prefix_list_ids.iter().flatten() {
+        let id = list.prefix_list_id.as_deref().ok_or_else(|| missing("prefixListId"))?;
+        let list_id = prefix_list::find(tx, id)?.id;
+        peers.push((Peer::PrefixList(list_id), description(&list.description)?));
     }
     Ok(peers)
 }
@@ -179,6 +185,7 @@ fn merge(into: &mut ec2::IpPermission, other: ec2::IpPermission) {
     extend(&mut into.ip_ranges, other.ip_ranges);
     extend(&mut into.ipv6_ranges, other.ipv6_ranges);
     extend(&mut into.user_id_group_pairs, other.user_id_group_pairs);
+    extend(&mut into.prefix_list_ids, other.prefix_list_ids);
 }
 
 /// The permission with just one peer.
@@ -207,6 +214,10 @@ fn permission(
         Peer::Ipv6(block) => {
             let cidr_ipv6 = Some(block.to_string());
             permission.ipv6_ranges = Some(vec![ec2::Ipv6Range { description, cidr_ipv6 }]);
+        }
+        Peer::PrefixList(id) => {
+            let prefix_list_id = Some(id.clone());
+            permission.prefix_list_ids = Some(vec![ec2::PrefixListId { description, prefix_list_id }]);
         }
         Peer::Group(id) => {
             permission.user_id_group_pairs = Some(vec![ec2::UserIdGroupPair {

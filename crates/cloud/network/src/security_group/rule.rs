@@ -8,16 +8,16 @@ use std::sync::Arc;
 use ipnet::{Ipv4Net, Ipv6Net};
 use pileus_aws::ec2;
 use pileus_contract::fabric::TrafficSpec;
-use pileus_core::ApiError;
+use pileus_core::{ApiError, Scope};
 use pileus_service::{Context, Router};
-use pileus_state::{Record, Tx};
+use pileus_state::{Record, State, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::permission::{self, Allowance};
 use super::{SecurityGroup, referenced};
 use crate::resource::{Resource, find, missing};
 use crate::select::{Filters, Selection, one, select};
-use crate::tags;
+use crate::{prefix_list, tags};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
@@ -36,6 +36,8 @@ pub enum Peer {
     Ipv6(Ipv6Net),
     /// The private addresses of the interfaces that carry this group.
     Group(String),
+    /// The blocks of the prefix list of this id.
+    PrefixList(String),
 }
 
 impl fmt::Display for Peer {
@@ -43,7 +45,18 @@ impl fmt::Display for Peer {
         match self {
             Self::Ipv4(block) => block.fmt(f),
             Self::Ipv6(block) => block.fmt(f),
-            Self::Group(id) => id.fmt(f),
+            Self::Group(id) | Self::PrefixList(id) => id.fmt(f),
+        }
+    }
+}
+
+impl Rule {
+    /// The IPv4 blocks that its peer stands for; none for a group, which is no block.
+    pub(crate) fn blocks(&self, state: &State, scope: &Scope) -> Vec<Ipv4Net> {
+        match &self.peer {
+            Peer::Ipv4(block) => vec![*block],
+            Peer::PrefixList(id) => prefix_list::blocks(state, &scope.region, id),
+            Peer::Ipv6(_) | Peer::Group(_) => Vec::new(),
         }
     }
 }
@@ -269,6 +282,7 @@ pub(super) fn shape(tx: &Tx, rule: &Rule) -> ec2::SecurityGroupRule {
     match &rule.peer {
         Peer::Ipv4(block) => shape.cidr_ipv4 = Some(block.to_string()),
         Peer::Ipv6(block) => shape.cidr_ipv6 = Some(block.to_string()),
+        Peer::PrefixList(id) => shape.prefix_list_id = Some(id.clone()),
         Peer::Group(id) => {
             shape.referenced_group_info = Some(ec2::ReferencedSecurityGroup {
                 group_id: Some(id.clone()),
@@ -292,7 +306,7 @@ fn revoked(tx: &Tx, rule: &Rule) -> ec2::RevokedSecurityGroupRule {
         to_port: shape.to_port,
         cidr_ipv4: shape.cidr_ipv4,
         cidr_ipv6: shape.cidr_ipv6,
-        prefix_list_id: None,
+        prefix_list_id: shape.prefix_list_id,
         description: shape.description,
     }
 }
