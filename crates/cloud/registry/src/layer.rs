@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use pileus_aws::ecr;
-use pileus_contract::Bulk;
 use pileus_core::{ApiError, IdGen, Timestamp};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
@@ -21,6 +20,9 @@ pub struct Layer {
     pub digest: String,
     /// In bytes.
     pub size: u64,
+    /// When it was uploaded, or a client was last told that it is there.
+    #[serde(default)]
+    pub seen: Timestamp,
 }
 
 impl Record for Layer {
@@ -55,8 +57,8 @@ impl Record for Upload {
 pub(crate) const MAX_LAYER: u64 = 10 << 30;
 /// The size in bytes of the parts that clients of the API are told to send.
 const PART_SIZE: i64 = 10 << 20;
-/// How long an upload may lie unfinished.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// How exactly it is known when a client was last told of a layer.
+const NOTED: Duration = Duration::from_secs(600);
 
 pub(crate) fn operations(router: &mut Router) {
     router
@@ -104,19 +106,11 @@ pub(crate) fn forget_repository(tx: &mut Tx, repository: &str) {
     }
 }
 
-/// Ends uploads that have lain unfinished for a day; works on all accounts and regions. What they left on disk goes
-/// with them.
-///
-/// # Errors
-/// What could not be removed; it is tried again with the next call.
-pub fn purge(tx: &mut Tx, bulk: &Bulk, now: Timestamp) -> Result<(), pileus_contract::MachineError> {
-    for (scope, upload) in tx.base().all::<Upload>() {
-        if upload.begun + ABANDONED <= now {
-            bulk.blobs.abandon(&upload.id)?;
-            tx.within(scope.clone(), |tx| tx.delete::<Upload>(&upload.id));
-        }
+/// Notes that a client has been told of a layer, and may be about to use it. Not noted more often than [`NOTED`].
+pub(crate) fn note_seen(tx: &mut Tx, layer: &Layer, now: Timestamp) {
+    if layer.seen + NOTED <= now {
+        tx.put(Layer { seen: now, ..layer.clone() });
     }
-    Ok(())
 }
 
 fn batch_check_layer_availability(
@@ -135,6 +129,9 @@ fn batch_check_layer_availability(
             continue;
         }
         let layer = get(cx.tx, &repository.name, &digest);
+        if let Some(layer) = &layer {
+            note_seen(cx.tx, layer, cx.now);
+        }
         let availability = if layer.is_some() { "AVAILABLE" } else { "UNAVAILABLE" };
         layers.push(ecr::Layer {
             layer_digest: Some(digest),
@@ -245,7 +242,7 @@ fn complete_layer_upload(
     }
     let size = cx.bulk.blobs.finish(&id, &digest);
     let size = size.map_err(|error| ApiError::client("InvalidLayerException", error.to_string()))?;
-    end(cx.tx, &id, Layer { repository: name.clone(), digest: digest.clone(), size });
+    end(cx.tx, &id, Layer { repository: name.clone(), digest: digest.clone(), size, seen: cx.now });
     Ok(ecr::CompleteLayerUploadResponse {
         registry_id: Some(cx.scope().account.clone()),
         repository_name: Some(name.clone()),
@@ -334,6 +331,8 @@ mod tests {
         assert_eq!(cloud.code::<ecr::ops::CompleteLayerUpload>(empty.clone()), "EmptyUploadException");
         cloud.ok::<ecr::ops::UploadLayerPart>(part("web", &id, 0, "hello"));
         assert_eq!(cloud.code::<ecr::ops::CompleteLayerUpload>(empty), "InvalidLayerException");
+        // The upload is still there.
+        cloud.ok::<ecr::ops::CompleteLayerUpload>(complete("web", &id, &digest("hello")));
     }
 
     #[test]
@@ -354,19 +353,5 @@ mod tests {
         assert!(url.starts_with(&start), "{url}");
         let code = cloud.code::<ecr::ops::GetDownloadUrlForLayer>(ask(digest("bye")));
         assert_eq!(code, "LayersNotFoundException");
-    }
-
-    #[test]
-    fn abandoned_uploads_go_after_a_day() {
-        let mut cloud = cloud();
-        repository(&mut cloud, "web");
-        let id = begin(&mut cloud, "web");
-        cloud.ok::<ecr::ops::UploadLayerPart>(part("web", &id, 0, "hello"));
-        for (hours, left) in [(23, Some(5)), (1, None)] {
-            cloud.advance(Duration::from_secs(hours * 3600));
-            cloud.write(|cx| purge(cx.tx, cx.bulk, cx.now)).unwrap();
-            assert_eq!(cloud.bulk.blobs.uploaded(&id), left);
-        }
-        assert_eq!(cloud.state.all::<Upload>().count(), 0);
     }
 }

@@ -7,20 +7,29 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "every handler takes its input by value")]
 
+mod account;
+mod collect;
 pub mod distribution;
 mod image;
 mod layer;
+mod lifecycle;
 mod manifest;
+mod policy;
 mod reference;
 mod repository;
+mod scan;
 mod settings;
 mod token;
 
 #[cfg(test)]
 mod testing;
 
+pub use collect::{Versions, blobs_in_use, collect, versions};
 pub use image::{Image, ImageTag};
-pub use layer::{Layer, Upload, purge};
+pub use layer::{Layer, Upload};
+pub use lifecycle::apply as apply_lifecycle_policies;
+pub use policy::repository_policy;
+pub use reference::is_registry_host as is_host;
 pub use reference::{ResolveError, ResolvedImage, resolve};
 pub use repository::Repository;
 
@@ -34,8 +43,13 @@ pub fn tables(tables: &mut Tables) {
         .add::<Repository>()
         .add::<Image>()
         .add::<ImageTag>()
+        .add::<image::ImageHistory>()
         .add::<Layer>()
         .add::<Upload>()
+        .add::<lifecycle::LifecyclePolicy>()
+        .add::<lifecycle::LifecyclePreview>()
+        .add::<policy::RepositoryPolicy>()
+        .add::<account::RegistrySettings>()
         .add::<token::SigningKey>();
 }
 
@@ -45,6 +59,10 @@ pub fn operations(router: &mut Router) {
     settings::operations(router);
     image::operations(router);
     layer::operations(router);
+    lifecycle::operations(router);
+    policy::operations(router);
+    scan::operations(router);
+    account::operations(router);
     token::operations(router);
 }
 

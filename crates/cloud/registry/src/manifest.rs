@@ -17,6 +17,9 @@ pub(crate) struct Manifest {
     pub(crate) media_type: String,
     /// What the image is, where it is not a container image.
     pub(crate) artifact_type: Option<String>,
+    /// The digest of the manifest that this one refers to, as a signature does.
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
     pub(crate) content: Content,
 }
 
@@ -69,6 +72,7 @@ struct Document {
     schema_version: u32,
     media_type: Option<String>,
     artifact_type: Option<String>,
+    subject: Option<Descriptor>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
@@ -101,10 +105,13 @@ pub(crate) fn parse(text: &str, media_type: Option<&str>) -> Result<Manifest, Ma
         OCI_INDEX | DOCKER_LIST => Content::Index(document.manifests.ok_or_else(|| missing("manifests"))?),
         _ => return Err(ManifestError::Unsupported(media_type)),
     };
-    let manifest = Manifest { media_type, artifact_type: document.artifact_type, content };
-    let bad = manifest.descriptors().find(|descriptor| !is_digest(&descriptor.digest));
+    let subject = document.subject.map(|subject| subject.digest);
+    let manifest = Manifest { media_type, artifact_type: document.artifact_type, subject, content };
+    let digests =
+        manifest.descriptors().map(|descriptor| &descriptor.digest).chain(manifest.subject.as_ref());
+    let bad = digests.into_iter().find(|digest| !is_digest(digest)).cloned();
     if let Some(bad) = bad {
-        return Err(ManifestError::Digest(bad.digest.clone()));
+        return Err(ManifestError::Digest(bad));
     }
     Ok(manifest)
 }

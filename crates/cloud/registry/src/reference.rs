@@ -93,6 +93,11 @@ pub(crate) fn registry(host: &str) -> Option<Scope> {
     good.then(|| Scope::new(account, region))
 }
 
+/// Whether a host name, with or without a port, is a registry's.
+pub fn is_registry_host(host: &str) -> bool {
+    registry(host).is_some()
+}
+
 /// `[host/]repository[:tag][@digest]`; the first part is a host if it has a dot or colon or is `localhost`.
 fn parse(text: &str) -> Option<Reference<'_>> {
     let (name, digest) = match text.split_once('@') {

@@ -11,7 +11,7 @@ use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
-use crate::{Image, host, image, layer, settings};
+use crate::{Image, host, image, layer, lifecycle, policy, settings};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repository {
@@ -122,6 +122,8 @@ fn delete_repository(
     }
     image::forget_repository(cx.tx, name);
     layer::forget_repository(cx.tx, name);
+    lifecycle::forget_repository(cx.tx, name);
+    policy::forget_repository(cx.tx, name);
     cx.tx.delete::<Repository>(name);
     Ok(ecr::DeleteRepositoryResponse { repository: Some(shape(cx, &repository)) })
 }

@@ -23,7 +23,7 @@ pub(crate) fn repository(cloud: &mut Cloud, name: &str) {
 pub(crate) fn layer(cloud: &mut Cloud, repository: &str, content: &str) {
     let digest = digest(content);
     let size = cloud.bulk.blobs.put(&digest, &mut content.as_bytes(), 100).unwrap();
-    cloud.write(|cx| cx.tx.put(Layer { repository: repository.into(), digest, size }));
+    cloud.write(|cx| cx.tx.put(Layer { repository: repository.into(), digest, size, seen: cx.now }));
 }
 
 /// The manifest of an image whose configuration and only layer are `content`.

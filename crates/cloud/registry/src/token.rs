@@ -50,6 +50,8 @@ struct Claims {
     region: String,
     arn: String,
     user_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
     expires: Timestamp,
     /// The only blob that it opens, where it is for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,7 @@ fn issue(cx: &mut Context, valid: Duration, layer: Option<String>) -> (String, T
         region: scope.region,
         arn: cx.caller.arn.clone(),
         user_id: cx.caller.user_id.clone(),
+        session: cx.caller.session.clone(),
         expires,
         layer,
     };
@@ -142,7 +145,8 @@ pub(crate) fn verify(state: &State, token: &str, now: Timestamp) -> Result<Holde
     if said.expires <= now {
         return Err(TokenError::Expired);
     }
-    let caller = Caller { arn: said.arn, account: said.account, user_id: said.user_id };
+    let Claims { arn, account, user_id, session, .. } = said;
+    let caller = Caller { arn, account, user_id, session };
     Ok(Holder { caller, scope, layer: said.layer })
 }
 

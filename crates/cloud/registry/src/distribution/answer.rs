@@ -12,12 +12,18 @@ use super::Request;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
     Bytes(Vec<u8>),
-    /// The content of a file.
-    File(PathBuf),
+    /// Bytes of a file.
+    File {
+        path: PathBuf,
+        first: u64,
+        length: u64,
+    },
 }
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// Why a request is not carried out.
@@ -30,11 +36,13 @@ pub struct Refusal {
     pub message: String,
     /// Where an upload stands: sent along when a chunk does not fit.
     pub(super) range: Option<String>,
+    /// The size of a blob that lacks the part that was asked for.
+    pub(super) size: Option<u64>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), range: None }
+        Self { status, code, message: message.into(), range: None, size: None }
     }
 
     /// The principal may not do it.
@@ -48,6 +56,11 @@ impl Refusal {
 
     pub(super) fn digest(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+    }
+
+    pub(super) fn no_such_part(size: u64) -> Self {
+        let message = format!("the blob has {size} bytes, and none of those that were asked for");
+        Self { size: Some(size), ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message) }
     }
 
     pub(super) fn unsupported(request: &Request) -> Self {
@@ -69,6 +82,9 @@ impl From<Refusal> for Response<Body> {
         }
         if let Some(range) = refusal.range {
             set(&mut response, header::RANGE, &range);
+        }
+        if let Some(size) = refusal.size {
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
         }
         response
     }
@@ -98,7 +114,32 @@ pub(super) fn entity(media_type: &str, digest: &str, length: u64, body: Body) ->
     let mut response = with(StatusCode::OK, length, body);
     set(&mut response, header::CONTENT_TYPE, media_type);
     set(&mut response, CONTENT_DIGEST, digest);
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
     response
+}
+
+/// A part of a blob.
+pub(super) fn part(digest: &str, size: u64, body: Body, first: u64, length: u64) -> Response<Body> {
+    let mut response = entity("application/octet-stream", digest, length, body);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let range = format!("bytes {first}-{}/{size}", first + length - 1);
+    set(&mut response, header::CONTENT_RANGE, &range);
+    response
+}
+
+/// The referrers of an image, and whether only those of the kind that was asked for.
+pub(super) fn referrers(document: Vec<u8>, filtered: bool) -> Response<Body> {
+    let mut response = with(StatusCode::OK, document.len() as u64, Body::Bytes(document));
+    set(&mut response, header::CONTENT_TYPE, "application/vnd.oci.image.index.v1+json");
+    if filtered {
+        set(&mut response, FILTERS, "artifactType");
+    }
+    response
+}
+
+/// Tells that the image which a manifest refers to is known as such.
+pub(super) fn set_subject(response: &mut Response<Body>, digest: &str) {
+    set(response, SUBJECT, digest);
 }
 
 pub(super) fn document(document: Vec<u8>, link: Option<String>) -> Response<Body> {

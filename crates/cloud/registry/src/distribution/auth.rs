@@ -11,7 +11,7 @@ use super::{Refusal, Request, Route};
 use crate::reference;
 use crate::token::{self, Holder};
 
-/// Who makes a request, and in whose registry.
+/// Who makes a request, and to whose registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
     pub caller: Caller,
@@ -21,7 +21,7 @@ pub struct Principal {
 /// Finds out who makes a request. Whether they may is for the caller to ask: see [`Request::action`].
 ///
 /// # Errors
-/// There is no valid token for the registry that the request names.
+/// There is no valid token.
 pub fn authenticate(state: &State, request: &Request, now: Timestamp) -> Result<Principal, Refusal> {
     let (text, in_address) = match (&request.token, &request.authorization) {
         (Some(token), _) => (token.clone(), true),
@@ -35,12 +35,13 @@ pub fn authenticate(state: &State, request: &Request, now: Timestamp) -> Result<
     if in_address || holder.layer.is_some() {
         check_layer(request, &holder)?;
     }
+    // A token is good for every registry; whether its holder may use it is for policies to say.
     let named = reference::registry(&request.host);
-    if named.is_some_and(|named| named != holder.scope) {
-        let registry = format!("{}.dkr.ecr.{}", holder.scope.account, holder.scope.region);
-        return Err(Refusal::denied(format!("the token is for the registry {registry}")));
+    let foreign = holder.layer.is_some() && named.as_ref().is_some_and(|named| *named != holder.scope);
+    if foreign {
+        return Err(Refusal::denied("the token is for an address in another registry"));
     }
-    Ok(Principal { caller: holder.caller, scope: holder.scope })
+    Ok(Principal { caller: holder.caller, scope: named.unwrap_or(holder.scope) })
 }
 
 /// The password of `Basic base64(AWS:<password>)`.

@@ -8,6 +8,7 @@
 mod answer;
 mod auth;
 mod manifest;
+mod referrers;
 mod request;
 mod upload;
 
@@ -47,7 +48,10 @@ pub fn handle(cx: &mut Context, request: &Request, content: Content) -> Result<R
         }
         Route::Tags { repository } if read => manifest::tags(cx, request, repository),
         Route::Blob { repository, digest } if read => blob(cx, request, repository, digest),
-        Route::Uploads { repository } if request.method == Method::POST => upload::begin(cx, repository),
+        Route::Uploads { repository } if request.method == Method::POST => {
+            upload::begin(cx, request, content, repository)
+        }
+        Route::Referrers { repository, digest } if read => referrers::list(cx, request, repository, digest),
         Route::Upload { repository, id } => upload::handle(cx, request, content, repository, id),
         _ => Err(Refusal::unsupported(request)),
     }
@@ -59,14 +63,23 @@ fn check_repository(cx: &Context, name: &str) -> Result<std::sync::Arc<crate::Re
         .map_err(|error| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", error.message))
 }
 
-fn blob(cx: &Context, request: &Request, name: &str, digest: &str) -> Result<Response<Body>, Refusal> {
+fn blob(cx: &mut Context, request: &Request, name: &str, digest: &str) -> Result<Response<Body>, Refusal> {
     check_repository(cx, name)?;
     let unknown = |message: String| Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", message);
     let layer = layer::get(cx.tx, name, digest)
         .ok_or_else(|| unknown(format!("the repository '{name}' has no blob {digest}")))?;
     let path = cx.bulk.blobs.path(digest).map_err(|error| unknown(error.to_string()))?;
-    let body = if request.method == Method::HEAD { Body::Bytes(Vec::new()) } else { Body::File(path) };
-    Ok(answer::entity("application/octet-stream", digest, layer.size, body))
+    if request.method == Method::HEAD {
+        // Who asks for a layer is about to push an image with it.
+        layer::note_seen(cx.tx, &layer, cx.now);
+        return Ok(answer::entity("application/octet-stream", digest, layer.size, Body::Bytes(Vec::new())));
+    }
+    let Some(range) = request.range else {
+        let body = Body::File { path, first: 0, length: layer.size };
+        return Ok(answer::entity("application/octet-stream", digest, layer.size, body));
+    };
+    let (first, length) = range.within(layer.size).ok_or_else(|| Refusal::no_such_part(layer.size))?;
+    Ok(answer::part(digest, layer.size, Body::File { path, first, length }, first, length))
 }
 
 #[cfg(test)]

@@ -143,8 +143,12 @@ fn a_wrong_digest_makes_no_blob() {
     assert_eq!(code(client.send("PUT", &location, &[], "hello")), "DIGEST_INVALID");
     assert_eq!(code(client.send("PUT", &format!("{location}?digest=md5:x"), &[], "hello")), "DIGEST_INVALID");
     let path = format!("{location}?digest={}", digest("bye"));
-    assert_eq!(refused(client.send("PUT", &path, &[], "hello")), (400, "DIGEST_INVALID".into()));
+    client.send("PATCH", &location, &[], "he");
+    assert_eq!(refused(client.send("PUT", &path, &[], "llo")), (400, "DIGEST_INVALID".into()));
     assert_eq!(client.cloud.bulk.blobs.list(), Ok(Vec::new()));
+    // The upload is as it was before: the same end with the right digest completes it.
+    let path = format!("{location}?digest={}", digest("hello"));
+    assert_eq!(client.send("PUT", &path, &[], "llo").status(), 201);
 }
 
 #[test]
@@ -171,7 +175,11 @@ fn unknown_things_have_their_codes() {
         ("PUT", "/v2/web/manifests/v1".to_owned(), "{", 400, "MANIFEST_INVALID"),
         ("PUT", format!("/v2/web/manifests/{}", digest("x")), &manifest("one"), 400, "DIGEST_INVALID"),
         ("PUT", "/v2/web/manifests/-v1".to_owned(), &manifest("one"), 400, "TAG_INVALID"),
-        ("DELETE", "/v2/web/manifests/v1".to_owned(), "", 405, "UNSUPPORTED"),
+        ("DELETE", "/v2/web/manifests/v1".to_owned(), "", 404, "MANIFEST_UNKNOWN"),
+        ("DELETE", format!("/v2/web/blobs/{}", digest("one")), "", 405, "UNSUPPORTED"),
+        ("GET", "/v2/web/tags/list?n=x".to_owned(), "", 400, "PAGINATION_NUMBER_INVALID"),
+        ("GET", "/v2/web/referrers/x".to_owned(), "", 400, "DIGEST_INVALID"),
+        ("GET", format!("/v2/{}/tags/list", "a/".repeat(600)), "", 404, "NAME_INVALID"),
         ("GET", "/v2/_catalog".to_owned(), "", 404, "UNSUPPORTED"),
     ] {
         assert_eq!(
@@ -221,8 +229,113 @@ fn one_must_sign_in() {
     client.token = good;
     let own = ("host", "000000000000.dkr.ecr.us-east-1.localhost:4566");
     assert_eq!(client.send("GET", "/v2/", &[own], "").status(), 200);
-    let foreign = ("host", "111111111111.dkr.ecr.us-east-1.localhost:4566");
-    assert_eq!(refused(client.send("GET", "/v2/", &[foreign], "")), (403, "DENIED".into()));
+}
+
+#[test]
+fn the_host_names_the_registry_in_both_forms() {
+    let mut client = Client::new();
+    push(&mut client.cloud, "web", "one", Some("v1"));
+    for (host, status) in [
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com", 200),
+        ("000000000000.dkr.ecr.us-east-1.localhost:4566", 200),
+        ("000000000000.dkr.ecr.eu-west-1.amazonaws.com", 404),
+        ("111111111111.dkr.ecr.us-east-1.amazonaws.com", 404),
+        ("localhost:4566", 200),
+    ] {
+        let response = client.send("GET", "/v2/web/manifests/v1", &[("host", host)], "");
+        assert_eq!(response.status(), status, "{host}");
+        client.cloud.scope = pileus_core::Scope::new("000000000000", "us-east-1");
+    }
+}
+
+#[test]
+fn a_whole_layer_comes_with_the_request_that_begins_it() {
+    let mut client = Client::new();
+    let path = |content| format!("/v2/web/blobs/uploads/?digest={}", digest(content));
+    assert_eq!(refused(client.send("POST", &path("bye"), &[], "hello")), (400, "DIGEST_INVALID".into()));
+    let done = client.send("POST", &path("hello"), &[], "hello");
+    assert_eq!(done.status(), 201);
+    assert_eq!(bytes(client.send("GET", &header(&done, "location"), &[], "")), b"hello");
+}
+
+#[test]
+fn a_layer_is_taken_from_another_repository() {
+    let mut client = Client::new();
+    repository(&mut client.cloud, "api");
+    layer(&mut client.cloud, "api", "one");
+    let mount = |from: &str| format!("/v2/web/blobs/uploads/?mount={}&from={from}", digest("one"));
+    for other in ["none", "web"] {
+        let begun = client.send("POST", &mount(other), &[], "");
+        assert_eq!(begun.status(), 202, "an ordinary upload begins");
+        assert!(header(&begun, "location").starts_with("/v2/web/blobs/uploads/"));
+    }
+    let mounted = client.send("POST", &mount("api"), &[], "");
+    assert_eq!((mounted.status().as_u16(), header(&mounted, "docker-content-digest")), (201, digest("one")));
+    let got = client.send("GET", &format!("/v2/web/blobs/{}", digest("one")), &[], "");
+    assert_eq!(got.status(), 200);
+}
+
+#[test]
+fn a_part_of_a_blob_is_served() {
+    let mut client = Client::new();
+    layer(&mut client.cloud, "web", "hello");
+    let path = format!("/v2/web/blobs/{}", digest("hello"));
+    let part = client.send("GET", &path, &[("range", "bytes=1-3")], "");
+    assert_eq!((part.status().as_u16(), header(&part, "content-range")), (206, "bytes 1-3/5".into()));
+    assert_eq!((header(&part, "content-length"), bytes(part)), ("3".into(), b"ell".to_vec()));
+    let beyond = client.send("GET", &path, &[("range", "bytes=9-")], "");
+    assert_eq!((beyond.status().as_u16(), header(&beyond, "content-range")), (416, "bytes */5".into()));
+}
+
+#[test]
+fn images_and_tags_are_deleted() {
+    let mut client = Client::new();
+    let image = push(&mut client.cloud, "web", "one", Some("v1"));
+    let put = client.send("PUT", "/v2/web/manifests/v2", &[("content-type", MANIFEST)], &manifest("one"));
+    assert_eq!(put.status(), 201);
+    assert_eq!(client.send("DELETE", "/v2/web/manifests/v1", &[], "").status(), 202);
+    assert_eq!(client.send("GET", "/v2/web/manifests/v1", &[], "").status(), 404);
+    let path = format!("/v2/web/manifests/{image}");
+    assert_eq!(client.send("GET", &path, &[], "").status(), 200);
+    assert_eq!(client.send("DELETE", &path, &[], "").status(), 202);
+    assert_eq!(client.send("GET", "/v2/web/manifests/v2", &[], "").status(), 404);
+}
+
+#[test]
+fn referrers_are_listed_by_kind() {
+    let mut client = Client::new();
+    let image = push(&mut client.cloud, "web", "one", Some("v1"));
+    let subject = format!(r#""artifactType":"a/b","subject":{{"digest":"{image}","size":1}},"layers""#);
+    let signature = manifest("one").replace(r#""layers""#, &subject);
+    let path = format!("/v2/web/manifests/{}", digest(&signature));
+    let put = client.send("PUT", &path, &[("content-type", MANIFEST)], &signature);
+    assert_eq!((put.status().as_u16(), header(&put, "oci-subject")), (201, image.clone()));
+    for (query, count, applied) in
+        [("", 1, ""), ("?artifactType=a%2Fb", 1, "artifactType"), ("?artifactType=c", 0, "artifactType")]
+    {
+        let listed = client.send("GET", &format!("/v2/web/referrers/{image}{query}"), &[], "");
+        assert_eq!(header(&listed, "oci-filters-applied"), applied);
+        let index: serde_json::Value = serde_json::from_slice(&bytes(listed)).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), count, "{query}");
+    }
+    let none = client.send("GET", &format!("/v2/web/referrers/{}", digest("x")), &[], "");
+    assert_eq!(none.status(), 200);
+}
+
+#[test]
+fn a_pull_is_noted() {
+    let mut client = Client::new();
+    push(&mut client.cloud, "web", "one", Some("v1"));
+    let pulled = |client: &mut Client| {
+        let input =
+            pileus_aws::ecr::DescribeImagesRequest { repository_name: "web".into(), ..Default::default() };
+        let details = client.cloud.ok::<pileus_aws::ecr::ops::DescribeImages>(input).image_details.unwrap();
+        details[0].last_recorded_pull_time
+    };
+    client.send("HEAD", "/v2/web/manifests/v1", &[], "");
+    assert_eq!(pulled(&mut client), None);
+    client.send("GET", "/v2/web/manifests/v1", &[], "");
+    assert_eq!(pulled(&mut client), Some(client.cloud.now));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use pileus_core::ApiError;
 use pileus_service::{Context, Router};
 use pileus_state::Tx;
 
-use super::{Image, NewImage, PutError, by_digest, by_tag, images, put, remove, remove_tag, tags};
+use super::{
+    Image, ImageHistory, NewImage, PutError, by_digest, by_tag, is_referenced, put, remove, remove_tag, tags,
+};
 use crate::manifest::{ManifestError, is_digest};
 use crate::repository::{find, invalid};
 
@@ -118,7 +120,10 @@ fn batch_get_image(
                 failures
                     .push(failure(id, ("ImageNotFound", "The image is of none of the accepted media types")));
             }
-            Ok(image) => found.push(shape(cx.tx, &image, id.image_tag)),
+            Ok(image) => {
+                ImageHistory::note_pull(cx.tx, &repository.name, &image.digest, cx.now);
+                found.push(shape(cx.tx, &image, id.image_tag));
+            }
             Err(reason) => failures.push(failure(id, reason)),
         }
     }
@@ -141,7 +146,7 @@ fn batch_delete_image(
 }
 
 /// A tag alone is removed, and its image with the last one; a digest removes the image and all its tags.
-fn delete(
+pub(crate) fn delete(
     tx: &mut Tx,
     repository: &str,
     id: &ecr::ImageIdentifier,
@@ -156,8 +161,7 @@ fn delete(
         remove_tag(tx, repository, tag);
         return Ok(vec![named(Some(tag.clone()))]);
     }
-    let referrer = |index: &Arc<Image>| index.manifest.manifests().iter().any(|image| image.digest == digest);
-    if images(tx, repository).iter().any(referrer) {
+    if is_referenced(tx, repository, &digest) {
         return Err(("ImageReferencedByManifestList", "Requested image is referenced by a manifest list"));
     }
     let tags = remove(tx, repository, &digest);

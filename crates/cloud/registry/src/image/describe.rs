@@ -8,17 +8,16 @@ use pileus_core::{ApiError, paginate};
 use pileus_service::{Context, Router};
 use pileus_state::Tx;
 
-use super::api::identified;
-use super::{Image, images, tags};
-use crate::Repository;
+use super::{Image, ImageHistory, images, known, tags_of};
 use crate::repository::{bad_token, find, invalid, limit};
+use crate::{Repository, scan};
 
 pub(super) fn operations(router: &mut Router) {
     router.on::<ecr::ops::DescribeImages>(describe_images).on::<ecr::ops::ListImages>(list_images);
 }
 
 /// Whether an image with or without tags is wanted.
-fn wanted(status: Option<&str>, tagged: bool) -> bool {
+pub(crate) fn has_status(status: Option<&str>, tagged: bool) -> bool {
     match status {
         Some("TAGGED") => tagged,
         Some("UNTAGGED") => !tagged,
@@ -26,21 +25,25 @@ fn wanted(status: Option<&str>, tagged: bool) -> bool {
     }
 }
 
+/// Whether images in use are wanted: there are no others, as nothing is archived.
+fn is_active(status: Option<&str>) -> bool {
+    status.is_none_or(|status| status == "ACTIVE" || status == "ANY")
+}
+
 /// An image with its tags.
 fn with_tags(tx: &Tx, image: Arc<Image>) -> (Arc<Image>, Vec<String>) {
-    let mut tags = tags(tx, &image.repository);
-    tags.retain(|tag| tag.digest == image.digest);
-    let tags = tags.iter().map(|tag| tag.tag.clone()).collect();
+    let tags = tags_of(tx, &image);
     (image, tags)
 }
 
 fn list_images(cx: &mut Context, input: ecr::ListImagesRequest) -> Result<ecr::ListImagesResponse, ApiError> {
     let repository = find(cx.tx, input.registry_id.as_deref(), &input.repository_name)?;
-    let status = input.filter.and_then(|filter| filter.tag_status);
+    let filter = input.filter.unwrap_or_default();
+    let status = filter.tag_status;
     let mut ids = Vec::new();
     for image in images(cx.tx, &repository.name) {
         let (image, tags) = with_tags(cx.tx, image);
-        if !wanted(status.as_deref(), !tags.is_empty()) {
+        if !is_active(filter.image_status.as_deref()) || !has_status(status.as_deref(), !tags.is_empty()) {
             continue;
         }
         let id = |tag| ecr::ImageIdentifier { image_digest: Some(image.digest.clone()), image_tag: tag };
@@ -70,15 +73,15 @@ fn describe_images(
     let mut found = if ids.is_empty() {
         images(cx.tx, &repository.name)
     } else {
-        let known =
-            |id| identified(cx.tx, &repository.name, id).map_err(|_| not_found(cx.tx, &repository.name, id));
-        ids.iter().map(known).collect::<Result<Vec<_>, _>>()?
+        ids.iter().map(|id| known(cx.tx, &repository.name, id)).collect::<Result<Vec<_>, _>>()?
     };
     found.sort_by(|one, other| one.digest.cmp(&other.digest));
     found.dedup();
-    let status = input.filter.and_then(|filter| filter.tag_status);
+    let filter = input.filter.unwrap_or_default();
+    let active = is_active(filter.image_status.as_deref());
+    let status = filter.tag_status;
     let found = found.into_iter().map(|image| with_tags(cx.tx, image));
-    let found = found.filter(|(_, tags)| wanted(status.as_deref(), !tags.is_empty())).collect();
+    let found = found.filter(|(_, tags)| active && has_status(status.as_deref(), !tags.is_empty())).collect();
     let key = |(image, _): &(Arc<Image>, Vec<String>)| image.digest.clone();
     let (page, next_token) =
         paginate(found, key, input.next_token.as_deref(), limit(input.max_results), bad_token)?;
@@ -86,7 +89,7 @@ fn describe_images(
     Ok(ecr::DescribeImagesResponse { image_details: Some(details.collect()), next_token })
 }
 
-fn not_found(tx: &Tx, repository: &str, id: &ecr::ImageIdentifier) -> ApiError {
+pub(super) fn not_found(tx: &Tx, repository: &str, id: &ecr::ImageIdentifier) -> ApiError {
     let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "null".to_owned());
     ApiError::client(
         "ImageNotFoundException",
@@ -108,12 +111,11 @@ fn detail(tx: &Tx, repository: &Repository, image: &Image, tags: Vec<String>) ->
         image_tags: (!tags.is_empty()).then_some(tags),
         image_size_in_bytes: Some(i64::try_from(image.size).unwrap_or(i64::MAX)),
         image_pushed_at: Some(image.pushed),
-        image_scan_status: repository.scan_on_push.then(|| ecr::ImageScanStatus {
-            status: Some("UNSUPPORTED_IMAGE".into()),
-            description: Some("Pileus does not scan images yet.".into()),
-        }),
+        image_scan_status: scan::status(tx, repository, &image.digest),
         image_manifest_media_type: Some(image.manifest.media_type.clone()),
         artifact_media_type: image.manifest.artifact_media_type(),
+        last_recorded_pull_time: ImageHistory::of(tx, &image.repository, &image.digest).pulled,
+        subject_manifest_digest: image.manifest.subject.clone(),
         image_status: Some("ACTIVE".into()),
         ..Default::default()
     }

@@ -3,15 +3,23 @@
 
 mod api;
 mod describe;
+mod history;
+mod referrers;
 
 use std::sync::Arc;
 
+use pileus_aws::ecr;
 use pileus_contract::MachineError;
-use pileus_core::Timestamp;
+use pileus_core::{ApiError, Timestamp};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use api::delete;
+pub(crate) use describe::has_status;
+pub(crate) use history::ImageHistory;
+pub(crate) use referrers::{annotations, referrers};
 
 use crate::manifest::{self, MAX_MANIFEST, Manifest, ManifestError};
 use crate::{Repository, layer};
@@ -64,6 +72,7 @@ fn tag_key(repository: &str, tag: &str) -> String {
 pub(crate) fn operations(router: &mut Router) {
     api::operations(router);
     describe::operations(router);
+    referrers::operations(router);
 }
 
 /// A manifest that is to become an image.
@@ -209,7 +218,7 @@ pub(crate) fn by_reference(tx: &Tx, repository: &str, reference: &str) -> Option
 }
 
 /// The images of a repository in order of digest.
-fn images(tx: &Tx, repository: &str) -> Vec<Arc<Image>> {
+pub(crate) fn images(tx: &Tx, repository: &str) -> Vec<Arc<Image>> {
     let mut images = tx.list::<Image>();
     images.retain(|image| image.repository == repository);
     images
@@ -222,6 +231,27 @@ pub(crate) fn tags(tx: &Tx, repository: &str) -> Vec<Arc<ImageTag>> {
     tags
 }
 
+/// The tags of an image in order.
+pub(crate) fn tags_of(tx: &Tx, image: &Image) -> Vec<String> {
+    let mut tags = tags(tx, &image.repository);
+    tags.retain(|tag| tag.digest == image.digest);
+    tags.iter().map(|tag| tag.tag.clone()).collect()
+}
+
+/// The image of an identifier.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn known(tx: &Tx, repository: &str, id: &ecr::ImageIdentifier) -> Result<Arc<Image>, ApiError> {
+    api::identified(tx, repository, id).map_err(|_| describe::not_found(tx, repository, id))
+}
+
+/// Whether something in the repository would lack an image without this one: an index that it is in.
+pub(crate) fn is_referenced(tx: &Tx, repository: &str, digest: &str) -> bool {
+    let refers = |index: &Arc<Image>| index.manifest.manifests().iter().any(|image| image.digest == digest);
+    images(tx, repository).iter().any(refers)
+}
+
 fn remove_tag(tx: &mut Tx, repository: &str, tag: &str) {
     tx.delete::<ImageTag>(&tag_key(repository, tag));
 }
@@ -232,7 +262,18 @@ fn remove(tx: &mut Tx, repository: &str, digest: &str) -> Vec<String> {
     tags.retain(|tag| tag.digest == digest);
     tags.iter().for_each(|tag| remove_tag(tx, repository, &tag.tag));
     tx.delete::<Image>(&image_key(repository, digest));
+    ImageHistory::forget(tx, repository, digest);
     tags.iter().map(|tag| tag.tag.clone()).collect()
+}
+
+/// Removes an image with its tags and with what refers to it.
+pub(crate) fn remove_with_referrers(tx: &mut Tx, repository: &str, digest: &str) {
+    let mut doomed = vec![digest.to_owned()];
+    // An image is gone before what refers to it is looked at, so a circle ends.
+    while let Some(digest) = doomed.pop() {
+        remove(tx, repository, &digest);
+        doomed.extend(referrers(tx, repository, &digest).iter().map(|image| image.digest.clone()));
+    }
 }
 
 /// Forgets all images of a repository.
