@@ -127,6 +127,11 @@ impl Home {
         self.root.join("build")
     }
 
+    /// The certificate of the authority that issues ACM's certificates here: for clients to trust.
+    pub fn ca(&self) -> PathBuf {
+        self.root.join("ca.pem")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.root.join("engine.log")
     }

@@ -273,7 +273,7 @@ mod tests {
         let path = dir.path().join("state.redb");
         std::fs::write(path.with_extension("new"), [0; 4096]).expect("a write");
         open(&path).expect("a new file");
-        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 2, "the state and its key");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The file: one redb table of rows, `(table, scope, key)` to JSON, and one of facts about the file itself.
+//! The file: one redb table of rows, `(table, scope, key)` to sealed JSON, and one of facts about the file itself.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use pileus_core::Scope;
 use pileus_state::{Change, ChangeSet, State, Tables};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::seal::Seal;
 
 /// The version of the on-disk format that this build writes.
 pub const FORMAT: u32 = 1;
@@ -31,6 +33,8 @@ pub enum StoreError {
     Newer { path: PathBuf, found: u32 },
     #[error("the state in {path} holds a row that this version of pileus cannot read ({key}): {cause}")]
     Row { path: PathBuf, key: String, cause: String },
+    #[error("cannot read or make the key {path} that the state is encrypted with: {source}")]
+    Key { path: PathBuf, source: std::io::Error },
     #[error("a record of {kind} cannot be written as JSON: {source}")]
     Encode { kind: &'static str, source: serde_json::Error },
     #[error("cannot read or write the state: {0}. Is the disk full?")]
@@ -63,14 +67,18 @@ fn disk_io(error: std::io::Error) -> StoreError {
 pub(crate) struct Disk {
     database: Database,
     path: PathBuf,
+    seal: Seal,
 }
 
 impl Disk {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let key = path.with_extension("key");
+        let seal = Seal::open(&key).map_err(|source| StoreError::Key { path: key, source })?;
         if !path.exists() {
             Self::create(path)?;
         }
-        Self::open_file(path)
+        let database = Self::open_file(path)?;
+        Ok(Self { database, path: path.to_owned(), seal })
     }
 
     /// Makes a new file under another name first: one that is half made, because its maker was killed, cannot be opened.
@@ -84,21 +92,19 @@ impl Disk {
         std::fs::rename(&new, path).map_err(disk_io)
     }
 
-    fn open_file(path: &Path) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let database = Database::create(&path).map_err(|source| refused(&path, source))?;
-        let disk_file = Self { database, path };
-        disk_file.check_format()?;
-        Ok(disk_file)
+    fn open_file(path: &Path) -> Result<Database, StoreError> {
+        let database = Database::create(path).map_err(|source| refused(path, source))?;
+        Self::check_format(&database, path)?;
+        Ok(database)
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(disk)?;
+    fn check_format(database: &Database, path: &Path) -> Result<(), StoreError> {
+        let write = database.begin_write().map_err(disk)?;
         {
             let mut meta = write.open_table(META).map_err(disk)?;
             let found = meta.get("format").map_err(disk)?.map_or(FORMAT, |format| format.value());
             if found > FORMAT {
-                return Err(StoreError::Newer { path: self.path.clone(), found });
+                return Err(StoreError::Newer { path: path.to_owned(), found });
             }
             meta.insert("format", FORMAT).map_err(disk)?;
             write.open_table(ROWS).map_err(disk)?;
@@ -113,7 +119,9 @@ impl Disk {
         let mut loaded = ChangeSet::default();
         for row in rows.iter().map_err(disk)? {
             let (key, bytes) = row.map_err(disk)?;
-            let change = decode_row(tables, key.value(), bytes.value()).map_err(|cause| StoreError::Row {
+            let plain = self.seal.open_row(key.value(), bytes.value());
+            let change = plain.and_then(|plain| decode_row(tables, key.value(), &plain));
+            let change = change.map_err(|cause| StoreError::Row {
                 path: self.path.clone(),
                 key: key.value().replace('\0', " "),
                 cause,
@@ -130,7 +138,10 @@ impl Disk {
             let mut table = write.open_table(ROWS).map_err(disk)?;
             for (key, value) in rows {
                 match value {
-                    Some(bytes) => table.insert(key.as_str(), bytes.as_slice()).map_err(disk)?,
+                    Some(bytes) => {
+                        let sealed = self.seal.close_row(key, bytes).map_err(disk_io)?;
+                        table.insert(key.as_str(), sealed.as_slice()).map_err(disk)?
+                    }
                     None => table.remove(key.as_str()).map_err(disk)?,
                 };
             }

@@ -6,10 +6,11 @@
 //! no answer ever rests on a state that a crash could take back.
 //!
 //! The file is a redb database: crash-safe, single-writer, checksummed. Its format has a version; a newer one is
-//! refused and an older one migrated (see [`disk`]).
+//! refused and an older one migrated (see [`disk`]). Its rows are encrypted (see [`seal`]).
 
 mod db;
 mod disk;
+mod seal;
 
 pub use db::{Committed, Db, Watch};
 pub use disk::{FORMAT, StoreError};

@@ -1,6 +1,7 @@
 //! `pileus down`: removes an app and its architecture by AWS calls. With `--all` everything goes: all apps, the engine,
 //! what it made on the host, and its state.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -87,14 +88,15 @@ fn remove_all(arguments: &Down, root: &Path, printer: &mut Printer) -> Result<Ex
 /// then what is left can be found and removed again.
 fn delete_state(home: &Home) -> io::Result<()> {
     let previous_log = home.log().with_extension("log.1");
-    let ours = [home.state(), home.bulk(), home.containers(), home.build_cache(), home.log(), previous_log];
-    // Files that were being made when an engine was killed.
-    let unfinished = fs::read_dir(home.root())?.flatten().map(|entry| entry.path()).filter(|path| {
-        let stem = path.file_stem();
-        path.extension().is_some() && (stem == Some("instance".as_ref()) || path.ends_with("state.new"))
+    let ours =
+        [home.bulk(), home.containers(), home.build_cache(), home.ca(), home.log(), previous_log];
+    // The state and its key, and files that were being made when an engine was killed.
+    let dotted = fs::read_dir(home.root())?.flatten().map(|entry| entry.path()).filter(|path| {
+        let prefix = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('.'));
+        prefix.is_some_and(|(prefix, _)| prefix == "state" || prefix == "instance")
     });
     let instance = home.root().join("instance");
-    for path in ours.into_iter().chain(unfinished.collect::<Vec<_>>()).chain([instance]) {
+    for path in ours.into_iter().chain(dotted.collect::<Vec<_>>()).chain([instance]) {
         delete(path)?;
     }
     match fs::remove_dir(home.root()) {
@@ -130,6 +132,8 @@ mod tests {
         fs::create_dir_all(home.bulk().join("blobs")).unwrap();
         fs::write(home.state(), "x").unwrap();
         fs::write(root.join("state.new"), "").unwrap();
+        fs::write(root.join("state.key"), "").unwrap();
+        fs::write(home.ca(), "").unwrap();
         fs::write(root.join("instance.4711"), "").unwrap();
         fs::write(root.join("notes.txt"), "mine").unwrap();
         delete_state(&home).unwrap();
