@@ -12,6 +12,8 @@ pub struct Caller {
     pub account: String,
     /// The unique id that `GetCallerIdentity` shows.
     pub user_id: String,
+    /// The access key of the temporary credentials that it acts with: such a session may be allowed less.
+    pub session: Option<String>,
 }
 
 /// What a request brings to its handler.

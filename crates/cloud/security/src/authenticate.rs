@@ -4,8 +4,10 @@ use pileus_core::{Scope, Secret, Timestamp};
 use pileus_service::Caller;
 use pileus_state::State;
 
-use crate::role::{self, Role};
-use crate::session::{self, Session};
+use crate::mint::account_of;
+use crate::mode::is_strict;
+use crate::session::Session;
+use crate::user::{self, key::AccessKey};
 
 /// The secret of every administrator's key: these are no secrets, the engine listens on loopback only.
 const ADMINISTRATOR_SECRET: &str = "test";
@@ -31,33 +33,44 @@ pub enum AuthFailure {
     Expired,
 }
 
-/// The credential of an access key: `test` is the administrator of the default account, twelve digits the one of that
-/// account, both with the secret `test`; other keys are those of role sessions.
+/// The credential of an access key. Those that were issued here are of users, roots and sessions. Unless the engine is
+/// strict, `test` is the administrator of the default account too, and twelve digits the one of that account, both with
+/// the secret `test`.
 ///
 /// # Errors
-/// The key is unknown or has expired, or its role is gone.
+/// The key is unknown, switched off or has expired, or its user or role is gone.
 pub fn authenticate(state: &State, access_key: &str, now: Timestamp) -> Result<Credential, AuthFailure> {
-    if access_key == ADMINISTRATOR_KEY {
-        return Ok(administrator(Scope::DEFAULT_ACCOUNT));
+    if let Some(account) = administrated(access_key) {
+        return if is_strict(state) { Err(AuthFailure::Unknown) } else { Ok(administrator(account)) };
     }
-    if access_key.len() == 12 && access_key.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(administrator(access_key));
-    }
-    let account = session::account_of(access_key).ok_or(AuthFailure::Unknown)?;
+    let account = account_of(access_key).ok_or(AuthFailure::Unknown)?;
     let scope = Scope::new(&account, Scope::DEFAULT_REGION).global();
-    let session = state.get::<Session>(&scope, access_key).ok_or(AuthFailure::Unknown)?;
-    let role = state.get::<Role>(&scope, &role::key(&session.role));
-    if !role.is_some_and(|role| session.is_of(&role)) {
-        return Err(AuthFailure::Unknown);
+    if let Some(key) = state.get::<AccessKey>(&scope, access_key) {
+        return long_term(state, &scope, &key).ok_or(AuthFailure::Unknown);
     }
+    let session = state.get::<Session>(&scope, access_key).ok_or(AuthFailure::Unknown)?;
+    let caller = session.caller(state, &scope).ok_or(AuthFailure::Unknown)?;
     if session.expires <= now {
         return Err(AuthFailure::Expired);
     }
-    Ok(Credential {
-        secret: session.secret.clone(),
-        session_token: Some(session.token.clone()),
-        caller: session.caller(&scope),
-    })
+    Ok(Credential { secret: session.secret.clone(), session_token: Some(session.token.clone()), caller })
+}
+
+/// The account that a key without a secret administrates.
+fn administrated(access_key: &str) -> Option<&str> {
+    let account = access_key.len() == 12 && access_key.bytes().all(|byte| byte.is_ascii_digit());
+    match access_key {
+        ADMINISTRATOR_KEY => Some(Scope::DEFAULT_ACCOUNT),
+        access_key => account.then_some(access_key),
+    }
+}
+
+fn long_term(state: &State, scope: &Scope, key: &AccessKey) -> Option<Credential> {
+    let caller = match &key.user {
+        None => administrator(&scope.account).caller,
+        Some(name) => user::named(state, scope, name).filter(|user| key.is_of(user))?.caller(scope, None),
+    };
+    key.active.then(|| Credential { secret: key.secret.clone(), session_token: None, caller })
 }
 
 fn administrator(account: &str) -> Credential {
@@ -68,6 +81,7 @@ fn administrator(account: &str) -> Credential {
             arn: format!("arn:aws:iam::{account}:root"),
             account: account.to_owned(),
             user_id: account.to_owned(),
+            session: None,
         },
     }
 }

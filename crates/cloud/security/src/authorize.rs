@@ -1,17 +1,30 @@
 //! Whether a caller may do what it asks for.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 
-use std::sync::Arc;
-
-use pileus_core::{ApiError, Arn, Scope};
+use pileus_core::{ApiError, Arn};
 use pileus_service::Caller;
 use pileus_state::Tx;
 
-use crate::policy::{ContextKeys, Decision, Request, evaluate};
-use crate::role::{self, Role};
+use crate::policy::{Applying, ContextKeys, Kind, Policy, Relation, Request, Source, Verdict, evaluate, parse};
+use crate::subject::Subject;
 
-/// Lets an account's administrator do everything, and a role session what the role's policies allow. `keys` are the
-/// condition keys of the request, in lower case; those about the caller are added.
+/// One thing that a caller wants to do with one resource.
+#[derive(Clone, Debug, Default)]
+pub struct Access<'a> {
+    /// `service:Operation`
+    pub action: &'a str,
+    /// An ARN, or `*` where the action knows no resource.
+    pub resource: &'a str,
+    /// The account that has the resource; absent: the one in its ARN, or the caller's.
+    pub owner: Option<&'a str>,
+    /// The resource's own policy.
+    pub resource_policy: Option<&'a str>,
+    /// The condition keys of the request, in lower case; those about the caller are added.
+    pub keys: ContextKeys,
+}
+
+/// Lets a caller do what its policies allow, and an account's root everything there. Resources that have a policy of
+/// their own, or are another account's, take [`authorize_with`].
 ///
 /// # Errors
 /// AWS's denial, in the form of the service that `action` belongs to.
@@ -20,69 +33,86 @@ pub fn authorize(
     caller: &Caller,
     action: &str,
     resource: &str,
-    mut keys: ContextKeys,
+    keys: ContextKeys,
 ) -> Result<(), ApiError> {
-    if is_administrator(caller) {
+    let owner = Some(caller.account.as_str());
+    authorize_with(tx, caller, Access { action, resource, owner, resource_policy: None, keys })
+}
+
+/// The whole of AWS's evaluation: explicit denies, the resource's policy, identity policies, boundary, session policies;
+/// of two accounts both must allow.
+///
+/// # Errors
+/// AWS's denial, in the form of the service that the action belongs to.
+pub fn authorize_with(tx: &Tx, caller: &Caller, access: Access) -> Result<(), ApiError> {
+    let owner = access.owner.or_else(|| Arn::parse(access.resource).map(|arn| arn.account));
+    let foreign = owner.is_some_and(|owner| !owner.is_empty() && owner != caller.account);
+    if is_administrator(caller) && !foreign && access.resource_policy.is_none() {
         return Ok(());
     }
-    let role = role_of(tx, caller);
-    keys.extend(caller_keys(caller, role.as_ref().map(|(scope, role)| role.arn(scope))));
-    let request = Request { action, resource, keys: &keys };
-    let decision = match role {
-        Some((_, role)) => evaluate(&role.policies()?, &request),
-        None => Decision::ImplicitDeny,
+    let policy = access.resource_policy.map(|document| parse(Kind::Resource, document)).transpose()?;
+    let relation = if foreign { Relation::OtherAccount } else { Relation::SameAccount };
+    let verdict = verdict(tx, caller, &access, policy.as_ref(), relation)?;
+    allowed(caller, access.action, access.resource, verdict)
+}
+
+/// What the policies say. Reads the state as it was when the transaction began.
+pub(crate) fn verdict(
+    tx: &Tx,
+    caller: &Caller,
+    access: &Access,
+    resource: Option<&Policy>,
+    relation: Relation,
+) -> Result<Verdict, ApiError> {
+    let subject = Subject::of(tx.base(), caller)?;
+    let mut keys = access.keys.clone();
+    keys.extend(subject.keys.clone());
+    let request = Request { action: access.action, resource: access.resource, keys: &keys };
+    let policies = Applying {
+        identity: &subject.identity,
+        boundary: subject.boundary.as_deref(),
+        session: subject.session.as_deref(),
+        resource,
+        relation,
     };
-    match decision {
-        Decision::Allow => Ok(()),
-        Decision::ImplicitDeny => {
-            let reason = format!("because no identity-based policy allows the {action} action");
-            Err(denied(caller, action, resource, &reason))
+    Ok(evaluate(&policies, &subject.principal(), &request))
+}
+
+/// # Errors
+/// The verdict is a denial.
+pub(crate) fn allowed(
+    caller: &Caller,
+    action: &str,
+    resource: &str,
+    verdict: Verdict,
+) -> Result<(), ApiError> {
+    let reason = match verdict {
+        Verdict::Allow => return Ok(()),
+        Verdict::ImplicitDeny(source) => format!("because no {} allows the {action} action", source.name()),
+        Verdict::ExplicitDeny(source) => {
+            let article = if source == Source::Identity { "an" } else { "a" };
+            format!("with an explicit deny in {article} {}", source.name())
         }
-        Decision::ExplicitDeny => {
-            Err(denied(caller, action, resource, "with an explicit deny in an identity-based policy"))
-        }
-    }
+    };
+    Err(denied(caller, action, resource, &reason))
 }
 
 pub(crate) fn is_administrator(caller: &Caller) -> bool {
-    Arn::parse(&caller.arn).is_some_and(|arn| arn.service == "iam" && arn.resource == "root")
-}
-
-/// The role of a session, with the scope that it is in, as they were when the transaction began.
-pub(crate) fn role_of(tx: &Tx, caller: &Caller) -> Option<(Scope, Arc<Role>)> {
-    let arn = Arn::parse(&caller.arn).filter(|arn| arn.service == "sts")?;
-    let (name, _) = arn.resource.strip_prefix("assumed-role/")?.split_once('/')?;
-    let scope = Scope::new(&caller.account, Scope::DEFAULT_REGION).global();
-    let role = tx.base().get::<Role>(&scope, &role::key(name))?;
-    Some((scope, role))
-}
-
-/// What policies can ask about the caller.
-pub(crate) fn caller_keys(caller: &Caller, role_arn: Option<String>) -> ContextKeys {
-    let kind = if role_arn.is_some() { "AssumedRole" } else { "Account" };
-    let principal = role_arn.unwrap_or_else(|| caller.arn.clone());
-    [
-        ("aws:principalarn", principal),
-        ("aws:principalaccount", caller.account.clone()),
-        ("aws:principaltype", kind.to_owned()),
-        ("aws:userid", caller.user_id.clone()),
-    ]
-    .map(|(key, value)| (key.to_owned(), vec![value]))
-    .into()
+    caller.session.is_none()
+        && Arn::parse(&caller.arn).is_some_and(|arn| arn.service == "iam" && arn.resource == "root")
 }
 
 /// The denial in the form of the action's service.
 pub(crate) fn denied(caller: &Caller, action: &str, resource: &str, reason: &str) -> ApiError {
-    let message = format!(
-        "User: {} is not authorized to perform: {action} on resource: {resource} {reason}",
-        caller.arn
-    );
+    let message =
+        format!("User: {} is not authorized to perform: {action} on resource: {resource} {reason}", caller.arn);
+    let message = message.trim_end();
     match action.split(':').next().unwrap_or_default() {
         "ec2" => {
             let message = format!("You are not authorized to perform this operation. {message}");
             ApiError::new("UnauthorizedOperation", 403, message)
         }
-        "ecs" | "ecr" | "logs" | "secretsmanager" | "application-autoscaling" => {
+        "ecs" | "ecr" | "logs" | "secretsmanager" | "application-autoscaling" | "ssm" | "acm" => {
             ApiError::client("AccessDeniedException", message)
         }
         _ => ApiError::new("AccessDenied", 403, message),

@@ -4,42 +4,62 @@
 //! [`authenticate`] tells whose access key it is, [`authorize`] whether that caller may do a thing, and
 //! [`task_credentials`] makes a task act as its role. [`policy`] is the language of policies, on its own.
 //!
-//! **What is real:** roles, inline policies, the AWS managed policies that ECS roles use, trust policies, identity
-//! policies with all condition operators. Users, groups, boundaries, session policies and customer managed policies
-//! are refused by name.
+//! **What is real:** users, groups, roles, their policies and boundaries, trust and session policies, access keys, in
+//! AWS's order of evaluation. Instance profiles are kept and nothing uses them: there are no instances. Passwords, MFA
+//! and federated sign-in are refused by name.
 
 #![expect(clippy::needless_pass_by_value, reason = "every handler takes its input by value")]
 
+mod account;
 mod authenticate;
 mod authorize;
 mod global;
-mod managed_policy;
+mod grants;
+mod group;
+mod managed;
+mod mint;
+mod mode;
 pub mod policy;
+mod profile;
 mod role;
 mod session;
+mod simulate;
 mod sts;
+mod subject;
 mod task;
 mod text;
+mod user;
 
 #[cfg(test)]
 mod tests;
 
 pub use authenticate::{AuthFailure, Credential, authenticate};
-pub use authorize::authorize;
-pub use session::Mint;
-pub use task::{TaskCredentials, end_task_credentials, task_credentials};
+pub use authorize::{Access, authorize, authorize_with};
+pub use mint::Mint;
+pub use mode::{is_strict, set_strict};
+pub use role::service_linked::service_linked_role;
+pub use task::{TaskCredentials, end_task_credentials, task_caller, task_credentials};
+pub use user::key::{note_use, root_key, use_is_news};
 
 use pileus_service::Router;
 use pileus_state::Tables;
 
 /// The tables of this crate.
 pub fn tables(tables: &mut Tables) {
-    tables.add::<role::Role>().add::<session::Session>();
+    tables.add::<role::Role>().add::<session::Session>().add::<mode::Mode>();
+    tables.add::<user::User>().add::<user::key::AccessKey>().add::<group::Group>();
+    tables.add::<managed::ManagedPolicy>().add::<profile::InstanceProfile>().add::<account::Account>();
+    tables.add::<role::service_linked::Deletion>();
 }
 
 /// The operations of this crate.
 pub fn operations(router: &mut Router) {
+    account::operations(router);
+    group::operations(router);
+    managed::operations(router);
+    profile::operations(router);
     role::operations(router);
-    managed_policy::operations(router);
+    simulate::operations(router);
     sts::operations(router);
+    user::operations(router);
 }

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use pileus_core::{ApiError, Arn, Secret, Timestamp};
+use pileus_service::Caller;
 use pileus_state::Tx;
 use serde_json::json;
 
-use crate::role;
-use crate::session::{self, Mint, Session};
+use crate::role::{self, Role};
+use crate::mint::Mint;
+use crate::session::{self, Holder, Limits, Session};
 use crate::sts::trusts_service;
 
 const SERVICE: &str = "ecs-tasks.amazonaws.com";
@@ -35,24 +37,47 @@ pub fn task_credentials(
     now: Timestamp,
 ) -> Result<TaskCredentials, ApiError> {
     let scope = tx.scope().clone();
-    let source = scope.arn("ecs", format_args!("task/{task_id}"));
+    let role = trusting(tx, role_arn, &scope.arn("ecs", format_args!("task/{task_id}")))?;
     tx.within(scope.global(), |tx| {
-        let name = Arn::parse(role_arn).map(|arn| arn.name()).unwrap_or_default();
-        let role = role::get(tx, name).filter(|role| role.arn(&scope) == role_arn);
-        let role = role.ok_or_else(|| unable(role_arn))?;
-        if !trusts_service(&role, SERVICE, role_arn, &scope.account, &source)? {
-            return Err(unable(role_arn));
-        }
-        let session = session::start(tx, mint, &role, task_id, LIFETIME, now);
+        let of = Holder::Role { name: role.name, id: role.id, session: task_id.to_owned() };
+        let session = session::start(tx, mint, of, Limits::default(), LIFETIME, now);
         Ok(TaskCredentials { document: document(role_arn, &session), expires: session.expires })
     })
+}
+
+/// A task's role as the caller: for what is done in the role's name without its credentials, such as to fetch images
+/// and secrets, or write logs. Its policies count as they were when the transaction began.
+///
+/// # Errors
+/// As [`task_credentials`].
+pub fn task_caller(tx: &mut Tx, role_arn: &str, task_id: &str) -> Result<Caller, ApiError> {
+    let scope = tx.scope().clone();
+    let role = trusting(tx, role_arn, &scope.arn("ecs", format_args!("task/{task_id}")))?;
+    Ok(Caller {
+        arn: scope.global().arn("sts", format_args!("assumed-role/{}/{task_id}", role.name)),
+        account: scope.account,
+        user_id: format!("{}:{task_id}", role.id),
+        session: None,
+    })
+}
+
+/// The role of this account that `role_arn` names, if it trusts ECS tasks.
+fn trusting(tx: &mut Tx, role_arn: &str, source: &str) -> Result<Role, ApiError> {
+    let scope = tx.scope().clone();
+    let name = Arn::parse(role_arn).map(|arn| arn.name()).unwrap_or_default();
+    let role = tx.within(scope.global(), |tx| role::get(tx, name));
+    let role = role.filter(|role| role.arn(&scope) == role_arn).ok_or_else(|| unable(role_arn))?;
+    if !trusts_service(&role, SERVICE, role_arn, &scope.account, source)? {
+        return Err(unable(role_arn));
+    }
+    Ok(role)
 }
 
 /// Ends the sessions of a task that has stopped.
 pub fn end_task_credentials(tx: &mut Tx, task_id: &str) {
     let global = tx.scope().global();
     tx.within(global, |tx| {
-        for session in tx.list::<Session>().iter().filter(|session| session.name == task_id) {
+        for session in tx.list::<Session>().iter().filter(|session| session.is_of_task(task_id)) {
             tx.delete::<Session>(&session.access_key);
         }
     });

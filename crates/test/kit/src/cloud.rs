@@ -49,6 +49,7 @@ impl Cloud {
                 arn: format!("arn:aws:iam::{}:root", Scope::DEFAULT_ACCOUNT),
                 account: Scope::DEFAULT_ACCOUNT.into(),
                 user_id: Scope::DEFAULT_ACCOUNT.into(),
+                session: None,
             },
             scope: Scope::new(Scope::DEFAULT_ACCOUNT, Scope::DEFAULT_REGION),
             tables: Tables::default(),

@@ -418,7 +418,7 @@ pub(crate) static GET_METRIC_DATA_INPUT: StructureSchema = StructureSchema {
         MemberSchema::new("NextToken", &Shape::STRING),
         MemberSchema::new("ScanBy", &SCAN_BY),
         MemberSchema::new("MaxDatapoints", &Shape::INTEGER),
-        MemberSchema::unsupported("LabelOptions"),
+        MemberSchema::new("LabelOptions", &Shape::Structure(&LABEL_OPTIONS)),
     ],
 };
 
@@ -442,7 +442,7 @@ pub(crate) static GET_METRIC_STATISTICS_INPUT: StructureSchema = StructureSchema
         MemberSchema::new("Period", &PERIOD).required(),
         MemberSchema::new("Statistics", &STATISTICS),
         MemberSchema::new("ExtendedStatistics", &EXTENDED_STATISTICS),
-        MemberSchema::unsupported("Unit"),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
     ],
 };
 
@@ -450,6 +450,9 @@ pub(crate) static GET_METRIC_STATISTICS_OUTPUT: StructureSchema = StructureSchem
     name: "GetMetricStatisticsOutput",
     members: &[MemberSchema::new("Label", &Shape::STRING), MemberSchema::new("Datapoints", &DATAPOINTS)],
 };
+
+pub(crate) static LABEL_OPTIONS: StructureSchema =
+    StructureSchema { name: "LabelOptions", members: &[MemberSchema::new("Timezone", &Shape::STRING)] };
 
 pub(crate) static LIST_DASHBOARDS_INPUT: StructureSchema = StructureSchema {
     name: "ListDashboardsInput",
@@ -583,7 +586,7 @@ pub(crate) static METRIC_DATUM: StructureSchema = StructureSchema {
         MemberSchema::new("StatisticValues", &Shape::Structure(&STATISTIC_SET)),
         MemberSchema::new("Values", &VALUES),
         MemberSchema::new("Counts", &COUNTS),
-        MemberSchema::new("Unit", &STANDARD_UNIT).no_effect(),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
         MemberSchema::new("StorageResolution", &STORAGE_RESOLUTION),
     ],
 };
@@ -594,7 +597,7 @@ pub(crate) static METRIC_STAT: StructureSchema = StructureSchema {
         MemberSchema::new("Metric", &Shape::Structure(&METRIC)).required(),
         MemberSchema::new("Period", &PERIOD).required(),
         MemberSchema::new("Stat", &Shape::STRING).required(),
-        MemberSchema::unsupported("Unit"),
+        MemberSchema::new("Unit", &STANDARD_UNIT),
     ],
 };
 

@@ -148,6 +148,7 @@ pileus_model::structure! {
         next_token: Option<String> = "NextToken",
         scan_by: Option<String> = "ScanBy",
         max_datapoints: Option<i64> = "MaxDatapoints",
+        label_options: Option<LabelOptions> = "LabelOptions",
     }
     GetMetricDataOutput = schema::GET_METRIC_DATA_OUTPUT {
         metric_data_results: Option<Vec<MetricDataResult>> = "MetricDataResults",
@@ -163,10 +164,14 @@ pileus_model::structure! {
         period: i64 = "Period",
         statistics: Option<Vec<String>> = "Statistics",
         extended_statistics: Option<Vec<String>> = "ExtendedStatistics",
+        unit: Option<String> = "Unit",
     }
     GetMetricStatisticsOutput = schema::GET_METRIC_STATISTICS_OUTPUT {
         label: Option<String> = "Label",
         datapoints: Option<Vec<Datapoint>> = "Datapoints",
+    }
+    LabelOptions = schema::LABEL_OPTIONS {
+        timezone: Option<String> = "Timezone",
     }
     ListDashboardsInput = schema::LIST_DASHBOARDS_INPUT {
         dashboard_name_prefix: Option<String> = "DashboardNamePrefix",
@@ -267,6 +272,7 @@ pileus_model::structure! {
         metric: Metric = "Metric",
         period: i64 = "Period",
         stat: String = "Stat",
+        unit: Option<String> = "Unit",
     }
     PutCompositeAlarmInput = schema::PUT_COMPOSITE_ALARM_INPUT {
         actions_enabled: Option<bool> = "ActionsEnabled",

@@ -7,7 +7,8 @@ use pileus_core::ApiError;
 
 use super::condition::{Condition, Operator};
 use super::json::Json;
-use super::{Effect, Listed, Policy, Principals, Statement};
+use super::principal::Principals;
+use super::{Effect, Listed, Policy, Statement};
 
 /// The longest document that is read at all, in bytes.
 const MAX_LENGTH: usize = 131_072;
@@ -64,6 +65,8 @@ pub enum Kind {
     Identity,
     /// A role's trust policy: who may assume it.
     Trust,
+    /// A resource's own policy: who may do what with it. Without `Resource` it is about the resource that has it.
+    Resource,
 }
 
 /// Reads a document.
@@ -113,12 +116,15 @@ fn statement(kind: Kind, json: Json) -> Result<Statement, Malformed> {
         match field.as_str() {
             "Sid" => sid = Some(check_sid(text(value)?)?),
             "Effect" => effect = Some(parse_effect(text(value)?)?),
-            "Principal" => principals = Some(parse_principals(value)?),
-            "NotPrincipal" => return Err(Malformed::Prohibited("NotPrincipal")),
+            "NotPrincipal" if kind == Kind::Trust => return Err(Malformed::Prohibited("NotPrincipal")),
+            "Principal" | "NotPrincipal" if principals.is_none() => {
+                let all_but = field == "NotPrincipal";
+                principals = Some(Principals { all_but, ..parse_principals(value)? });
+            }
             "Action" if actions.is_none() => {
                 actions = Some(Listed::Only(check_actions(kind, texts(value)?)?));
             }
-            "NotAction" if actions.is_none() && kind == Kind::Identity => {
+            "NotAction" if actions.is_none() && kind != Kind::Trust => {
                 actions = Some(Listed::AllBut(check_actions(kind, texts(value)?)?));
             }
             "Resource" | "NotResource" if kind == Kind::Trust => {
@@ -130,19 +136,21 @@ fn statement(kind: Kind, json: Json) -> Result<Statement, Malformed> {
             "NotResource" if resources.is_none() => {
                 resources = Some(Listed::AllBut(check_resources(texts(value)?)?));
             }
-            "Condition" => conditions = parse_conditions(value)?,
-            "Action" | "NotAction" | "NotResource" => return Err(Malformed::Syntax),
+            "Condition" if conditions.is_empty() => conditions = parse_conditions(value)?,
+            "Principal" | "NotPrincipal" | "Action" | "NotAction" | "Resource" | "NotResource" => {
+                return Err(Malformed::Syntax);
+            }
             _ => return Err(Malformed::Field(field)),
         }
     }
     match kind {
         Kind::Identity if principals.is_some() => return Err(Malformed::PrincipalInIdentityPolicy),
-        Kind::Trust if principals.is_none() => return Err(Malformed::NoPrincipal),
-        Kind::Identity | Kind::Trust => {}
+        Kind::Trust | Kind::Resource if principals.is_none() => return Err(Malformed::NoPrincipal),
+        Kind::Identity | Kind::Trust | Kind::Resource => {}
     }
     let resources = match kind {
         Kind::Identity => resources.ok_or(Malformed::NoResource)?,
-        Kind::Trust => Listed::Only(vec!["*".into()]),
+        Kind::Trust | Kind::Resource => resources.unwrap_or_else(|| Listed::Only(vec!["*".into()])),
     };
     Ok(Statement {
         sid,

@@ -87,6 +87,21 @@ pub(super) fn plain(text: &str, request: Option<&Request>) -> Option<String> {
     Some(filled)
 }
 
+/// The keys whose values a text takes in.
+pub(super) fn variables(text: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let Some((name, after)) = variable(&rest[start..]) else { break };
+        let key = name.split(',').next().unwrap_or_default().trim();
+        if !matches!(key, "*" | "?" | "$") {
+            keys.push(key.to_owned());
+        }
+        rest = after;
+    }
+    keys
+}
+
 /// What stands in the braces of a variable at the start of `text`, and what follows it.
 fn variable(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix("${")?.split_once('}')

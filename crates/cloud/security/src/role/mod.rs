@@ -1,27 +1,28 @@
 //! Roles: who may assume them (the trust policy) and what they may do then.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html>
 
-mod attached;
 mod change;
-mod inline;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod policies;
+pub(crate) mod service_linked;
 
 use pileus_aws::iam::{
-    CreateRoleRequest, CreateRoleResponse, DeleteRoleRequest, GetRoleRequest, GetRoleResponse,
-    ListInstanceProfilesForRoleRequest, ListInstanceProfilesForRoleResponse, ListRolesRequest,
-    ListRolesResponse, Role as Shape, RoleLastUsed, Tag, ops,
+    CreateRoleRequest, CreateRoleResponse, DeleteRoleRequest, GetRoleRequest, GetRoleResponse, ListRolesRequest,
+    ListRolesResponse, Role as Shape, RoleLastUsed, ops,
 };
-use pileus_core::{ApiError, Scope, Tags, Timestamp, tags};
+use pileus_core::{ApiError, Scope, Tags, Timestamp};
 use pileus_model::Unit;
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::global::globally;
-use crate::managed_policy;
+use crate::grants::{Grantee, Grants, boundary, boundary_shape};
 use crate::policy::{Kind, Malformed, Policy, parse};
-use crate::text::{invalid, limit_exceeded, no_such_entity, page, url_encoded};
+use crate::profile::InstanceProfile;
+use crate::text::{
+    already_exists, characters, limit_exceeded, must_first, no_such_entity, page, path_prefix, request_tags,
+    tag_list, url_encoded,
+};
 
 const MAX_ROLES: usize = 1000;
 const MAX_TRUST_CHARACTERS: usize = 2048;
@@ -30,7 +31,7 @@ const MAX_TRUST_CHARACTERS: usize = 2048;
 pub(crate) struct Role {
     pub(crate) name: String,
     /// `/`, or `/…/`.
-    path: String,
+    pub(crate) path: String,
     /// `AROA…`
     pub(crate) id: String,
     /// The trust policy, as it was given.
@@ -38,12 +39,13 @@ pub(crate) struct Role {
     description: Option<String>,
     /// 3600..=43200 s.
     pub(crate) max_session_seconds: i64,
-    created: Timestamp,
-    tags: Tags,
-    /// Documents by name, as they were given.
-    inline: BTreeMap<String, String>,
-    /// ARNs of managed policies.
-    pub(crate) attached: BTreeSet<String>,
+    pub(crate) created: Timestamp,
+    pub(crate) tags: Tags,
+    /// The ARN of a managed policy.
+    #[serde(default)]
+    pub(crate) boundary: Option<String>,
+    #[serde(flatten)]
+    pub(crate) grants: Grants,
 }
 
 impl Record for Role {
@@ -69,13 +71,38 @@ impl Role {
         parse(Kind::Trust, &self.trust)
     }
 
-    /// All that is said of what it may do.
-    pub(crate) fn policies(&self) -> Result<Vec<Policy>, Malformed> {
-        let attached = self.attached.iter().filter_map(|arn| managed_policy::find(arn));
-        let documents =
-            attached.map(|policy| policy.document).chain(self.inline.values().map(String::as_str));
-        documents.map(|document| parse(Kind::Identity, document)).collect()
+    /// Whether AWS's services made it for themselves.
+    fn is_service_linked(&self) -> bool {
+        self.path.starts_with("/aws-service-role/")
     }
+}
+
+impl Grantee for Role {
+    const NAME: &'static str = "role";
+    const QUOTA: &'static str = "PoliciesPerRole";
+    const MAX_INLINE: usize = 10_240;
+
+    fn named(tx: &Tx, name: &str) -> Result<Self, ApiError> {
+        let role = find(tx, name)?;
+        if role.is_service_linked() {
+            return Err(protected(&role));
+        }
+        Ok(role)
+    }
+
+    fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    fn grants_mut(&mut self) -> &mut Grants {
+        &mut self.grants
+    }
+}
+
+/// Only its service may change it.
+fn protected(role: &Role) -> ApiError {
+    let message = format!("Cannot perform the operation on the protected role '{}' - this role is only modifiable by AWS", role.name);
+    ApiError::client("UnmodifiableEntity", message)
 }
 
 pub(crate) fn operations(router: &mut Router) {
@@ -83,13 +110,10 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::CreateRole>(|cx, input| globally(cx, |cx| create_role(cx, input)))
         .on::<ops::GetRole>(|cx, input| globally(cx, |cx| get_role(cx, &input)))
         .on::<ops::ListRoles>(|cx, input| globally(cx, |cx| list_roles(cx, &input)))
-        .on::<ops::DeleteRole>(|cx, input| globally(cx, |cx| delete_role(cx, &input)))
-        .on::<ops::ListInstanceProfilesForRole>(|cx, input| {
-            globally(cx, |cx| list_instance_profiles_for_role(cx, &input))
-        });
-    inline::operations(router);
-    attached::operations(router);
+        .on::<ops::DeleteRole>(|cx, input| globally(cx, |cx| delete_role(cx, &input)));
+    policies::operations(router);
     change::operations(router);
+    service_linked::operations(router);
 }
 
 /// The role of this name in the (global) scope of the transaction.
@@ -105,7 +129,7 @@ fn create_role(cx: &mut Context, input: CreateRoleRequest) -> Result<CreateRoleR
     check_trust(&input.assume_role_policy_document)?;
     if get(cx.tx, &input.role_name).is_some() {
         let message = format!("Role with name {} already exists.", input.role_name);
-        return Err(ApiError::new("EntityAlreadyExists", 409, message));
+        return Err(already_exists(message));
     }
     if cx.tx.list::<Role>().len() >= MAX_ROLES {
         return Err(limit_exceeded(format!("Cannot exceed quota for RolesPerAccount: {MAX_ROLES}")));
@@ -119,8 +143,8 @@ fn create_role(cx: &mut Context, input: CreateRoleRequest) -> Result<CreateRoleR
         max_session_seconds: input.max_session_duration.unwrap_or(3600),
         created: cx.now,
         tags: request_tags(input.tags)?,
-        inline: BTreeMap::new(),
-        attached: BTreeSet::new(),
+        boundary: boundary(cx, input.permissions_boundary)?,
+        grants: Grants::default(),
     };
     let shape = shape(cx.scope(), &role);
     cx.tx.put(role);
@@ -129,24 +153,12 @@ fn create_role(cx: &mut Context, input: CreateRoleRequest) -> Result<CreateRoleR
 
 fn check_trust(document: &str) -> Result<(), ApiError> {
     parse(Kind::Trust, document)?;
-    if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST_CHARACTERS {
+    if characters(document) > MAX_TRUST_CHARACTERS {
         return Err(limit_exceeded(format!(
             "Cannot exceed quota for ACLSizePerRole: {MAX_TRUST_CHARACTERS}"
         )));
     }
     Ok(())
-}
-
-fn request_tags(list: Option<Vec<Tag>>) -> Result<Tags, ApiError> {
-    let mut all = Tags::new();
-    for tag in list.unwrap_or_default() {
-        if all.insert(tag.key, tag.value).is_some() {
-            let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-            return Err(ApiError::client("InvalidInput", message));
-        }
-    }
-    tags::check(&all, "InvalidInput")?;
-    Ok(all)
 }
 
 fn get_role(cx: &mut Context, input: &GetRoleRequest) -> Result<GetRoleResponse, ApiError> {
@@ -155,48 +167,39 @@ fn get_role(cx: &mut Context, input: &GetRoleRequest) -> Result<GetRoleResponse,
 }
 
 fn list_roles(cx: &mut Context, input: &ListRolesRequest) -> Result<ListRolesResponse, ApiError> {
-    let prefix = input.path_prefix.as_deref().unwrap_or("/");
-    if !prefix.starts_with('/') {
-        return Err(invalid(format!("The path prefix {prefix} must begin with /")));
-    }
+    let prefix = path_prefix(input.path_prefix.as_deref())?;
     let roles = cx.tx.list::<Role>().into_iter().filter(|role| role.path.starts_with(prefix)).collect();
     let (roles, marker) = page(roles, |role| role.key(), input.marker.as_deref(), input.max_items)?;
     // A listing leaves out tags and last use.
-    let listed = |role: &Role| Shape { tags: None, role_last_used: None, ..shape(cx.scope(), role) };
+    let listed = |role: &Role| Shape {
+        tags: None,
+        role_last_used: None,
+        permissions_boundary: None,
+        ..shape(cx.scope(), role)
+    };
     let roles = roles.iter().map(|role| listed(role)).collect();
     Ok(ListRolesResponse { roles: Some(roles), is_truncated: Some(marker.is_some()), marker })
 }
 
 fn delete_role(cx: &mut Context, input: &DeleteRoleRequest) -> Result<Unit, ApiError> {
     let role = find(cx.tx, &input.role_name)?;
-    let conflict = |what: &str| {
-        ApiError::new("DeleteConflict", 409, format!("Cannot delete entity, must {what} first."))
-    };
-    if !role.attached.is_empty() {
-        return Err(conflict("detach all policies"));
+    if role.is_service_linked() {
+        return Err(protected(&role));
     }
-    if !role.inline.is_empty() {
-        return Err(conflict("delete policies"));
+    if cx.tx.find::<InstanceProfile>(|profile| profile.role.as_deref() == Some(&role.key())).is_some() {
+        return Err(must_first("remove roles from instance profile"));
+    }
+    if !role.grants.attached.is_empty() {
+        return Err(must_first("detach all policies"));
+    }
+    if !role.grants.inline.is_empty() {
+        return Err(must_first("delete policies"));
     }
     cx.tx.delete::<Role>(&role.key());
     Ok(Unit {})
 }
 
-/// There are no instance profiles, as there are no instances; Terraform asks before it deletes a role.
-fn list_instance_profiles_for_role(
-    cx: &mut Context,
-    input: &ListInstanceProfilesForRoleRequest,
-) -> Result<ListInstanceProfilesForRoleResponse, ApiError> {
-    find(cx.tx, &input.role_name)?;
-    Ok(ListInstanceProfilesForRoleResponse {
-        instance_profiles: Some(Vec::new()),
-        is_truncated: Some(false),
-        marker: None,
-    })
-}
-
-fn shape(scope: &Scope, role: &Role) -> Shape {
-    let tags = role.tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() });
+pub(crate) fn shape(scope: &Scope, role: &Role) -> Shape {
     Shape {
         path: Some(role.path.clone()),
         role_name: Some(role.name.clone()),
@@ -206,8 +209,8 @@ fn shape(scope: &Scope, role: &Role) -> Shape {
         assume_role_policy_document: Some(url_encoded(&role.trust)),
         description: role.description.clone(),
         max_session_duration: Some(role.max_session_seconds),
-        permissions_boundary: None,
-        tags: Some(tags.collect()),
+        permissions_boundary: boundary_shape(role.boundary.as_deref()),
+        tags: Some(tag_list(&role.tags)),
         role_last_used: Some(RoleLastUsed::default()),
     }
 }
