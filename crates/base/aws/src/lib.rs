@@ -2,6 +2,7 @@
 //! The AWS APIs that Pileus implements: a module per service with its shapes, its operations (`ops`)
 //! and its schema (`SERVICE`). `operations.toml` says what is generated, `SUPPORT.md` what is supported.
 
+pub mod acm;
 pub mod application_autoscaling;
 pub mod cloudwatch;
 pub mod ec2;
@@ -18,6 +19,7 @@ use pileus_model::ServiceSchema;
 
 /// Every service.
 pub static SERVICES: &[&ServiceSchema] = &[
+    &acm::SERVICE,
     &application_autoscaling::SERVICE,
     &cloudwatch::SERVICE,
     &ec2::SERVICE,
