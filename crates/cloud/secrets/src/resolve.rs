@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use crate::access;
 use crate::parameter::record as parameter;
+use crate::secret::note_access;
 use crate::secret::record::{self as secret, Content};
 
 /// Why a value cannot be injected: the end of ECS's `ResourceInitializationError`, after `unable to pull secrets or
@@ -108,6 +109,7 @@ fn read_secret(
     let secret = secret::find_live(tx, reference.arn, now).map_err(failed)?;
     access::to_secret(tx, caller, "GetSecretValue", &secret, reference.stage).map_err(failed)?;
     let version = secret.choose(reference.version, reference.stage).map_err(failed)?;
+    note_access(tx, &secret, &version.id, now);
     let text = match secret::content(tx, &secret.name, &version.id).map_err(failed)? {
         Content::String(text) => text,
         Content::Binary(_) => return Err(ResolveError::NotAnObject(reference.arn.to_owned())),
@@ -126,13 +128,7 @@ fn read_secret(
 fn read_parameter(tx: &mut Tx, caller: &Caller, reference: &str) -> Result<Secret, ResolveError> {
     let (name, selector) = parameter::split(reference);
     let found = parameter::find(tx, name);
-    let arn = match &found {
-        Some(parameter) => parameter.arn(tx.scope()),
-        None if name.starts_with("arn:") => name.to_owned(),
-        None => parameter::arn(tx.scope(), name),
-    };
-    let keys = found.as_ref().map(|parameter| access::tag_keys(&parameter.tags)).unwrap_or_default();
-    pileus_security::authorize(tx, caller, "ssm:GetParameters", &arn, keys)
+    access::to_parameter(tx, caller, "GetParameters", name, found.as_deref())
         .map_err(|error| ResolveError::Parameters { region: tx.scope().region.clone(), error })?;
     let version = found.as_ref().and_then(|parameter| parameter.choose(selector));
     version

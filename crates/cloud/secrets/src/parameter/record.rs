@@ -20,6 +20,8 @@ pub(crate) struct ParameterVersion {
     /// `String`, `StringList` or `SecureString`.
     pub(crate) kind: String,
     pub(crate) value: Secret,
+    /// What stands for a `SecureString`'s value where it is not decrypted: says nothing of it.
+    pub(crate) ciphertext: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) allowed_pattern: Option<String>,
     pub(crate) key_id: Option<String>,
@@ -57,7 +59,21 @@ impl Parameter {
         let Some(selector) = selector else { return Some(self.current()) };
         match selector.parse() {
             Ok(number) => self.version(number),
-            Err(_) => self.versions.iter().find(|version| version.labels.iter().any(|own| own == selector)),
+            Err(_) => self.labelled(selector),
+        }
+    }
+
+    pub(crate) fn labelled(&self, label: &str) -> Option<&ParameterVersion> {
+        self.versions.iter().find(|version| version.labels.iter().any(|own| own == label))
+    }
+}
+
+impl ParameterVersion {
+    /// The value as a reader sees it.
+    pub(crate) fn shown(&self, decrypt: bool) -> &str {
+        match &self.ciphertext {
+            Some(ciphertext) if !decrypt => ciphertext,
+            _ => self.value.reveal(),
         }
     }
 }
@@ -88,6 +104,39 @@ pub(crate) fn find(tx: &Tx, name_or_arn: &str) -> Option<Arc<Parameter>> {
     tx.get::<Parameter>(path).or_else(|| tx.get::<Parameter>(&path[1..]))
 }
 
-pub(crate) fn not_found(message: impl Into<String>) -> ApiError {
-    ApiError::client("ParameterNotFound", message)
+/// The version that a reference with a selector stands for.
+///
+/// # Errors
+/// There is no such parameter, or it has no such version or label.
+pub(crate) fn chosen<'a>(
+    parameter: Option<&'a Parameter>,
+    name: &str,
+    selector: Option<&str>,
+) -> Result<(&'a Parameter, &'a ParameterVersion), ApiError> {
+    let parameter = parameter.ok_or_else(|| not_found(name))?;
+    let version = parameter.choose(selector).ok_or_else(|| {
+        let selector = selector.unwrap_or_default();
+        match selector.parse::<i64>() {
+            Ok(number) => no_version(&parameter.name, number),
+            Err(_) => ApiError::client(
+                "ParameterVersionNotFound",
+                format!(
+                    "Systems Manager could not find label {selector} for parameter {}. Verify the label and try again.",
+                    parameter.name
+                ),
+            ),
+        }
+    })?;
+    Ok((parameter, version))
+}
+
+pub(crate) fn not_found(name: &str) -> ApiError {
+    ApiError::client("ParameterNotFound", format!("Parameter {name} not found."))
+}
+
+pub(crate) fn no_version(name: &str, number: i64) -> ApiError {
+    let message = format!(
+        "Systems Manager could not find version {number} of {name}. Verify the version and try again."
+    );
+    ApiError::client("ParameterVersionNotFound", message)
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pileus_core::{ApiError, Arn, Scope, Secret, Tags, Timestamp};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
@@ -121,6 +123,20 @@ impl ManagedSecret {
     }
 }
 
+impl Content {
+    pub(crate) fn binary(bytes: &[u8]) -> Self {
+        Self::Binary(Secret::new(STANDARD.encode(bytes)))
+    }
+
+    /// The bytes of a binary content.
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub(crate) fn bytes(base64: &Secret) -> Result<Vec<u8>, ApiError> {
+        STANDARD.decode(base64.reveal()).map_err(|_| ApiError::internal("A stored secret is damaged."))
+    }
+}
+
 /// The content of a version.
 ///
 /// # Errors
@@ -188,13 +204,4 @@ pub(crate) fn remove(tx: &mut Tx, secret: &ManagedSecret) {
         forget_value(tx, &secret.name, &version.id);
     }
     tx.delete::<ManagedSecret>(&secret.name);
-}
-
-/// Forgets the secrets, in every account and Region, whose recovery window has ended.
-pub fn purge(tx: &mut Tx, now: Timestamp) {
-    let all = tx.base().all::<ManagedSecret>();
-    let over: Vec<_> = all.filter(|(_, secret)| is_over(secret, now)).collect();
-    for (scope, secret) in over {
-        tx.within(scope.clone(), |tx| remove(tx, &secret));
-    }
 }
