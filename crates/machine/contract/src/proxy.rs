@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use pileus_core::Timestamp;
+use pileus_core::{Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::MachineError;
@@ -65,6 +65,9 @@ pub struct LoadBalancerAttributes {
     pub xff_mode: XffMode,
     /// `routing.http.drop_invalid_header_fields.enabled`
     pub drop_invalid_header_fields: bool,
+    /// `routing.http.x_amzn_tls_version_and_cipher_suite.enabled`
+    #[serde(default)]
+    pub tls_headers: bool,
 }
 
 impl Default for LoadBalancerAttributes {
@@ -76,6 +79,7 @@ impl Default for LoadBalancerAttributes {
             xff_client_port: false,
             xff_mode: XffMode::Append,
             drop_invalid_header_fields: false,
+            tls_headers: false,
         }
     }
 }
@@ -91,8 +95,37 @@ pub enum XffMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerSpec {
     pub port: u16,
+    /// `None`: plain HTTP.
+    #[serde(default)]
+    pub tls: Option<TlsSpec>,
     /// In order of evaluation; the last one, without conditions, is the default rule.
     pub rules: Vec<RuleSpec>,
+}
+
+/// How a listener terminates TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSpec {
+    pub versions: Vec<TlsVersion>,
+    /// By OpenSSL's names, as ALB's security policies have them.
+    pub cipher_suites: Vec<String>,
+    /// The first one is the default: for clients that name no host, or one that no certificate has.
+    pub certificates: Vec<CertificateSpec>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateSpec {
+    /// The host names that it is for, in lower case; `*.` stands for one label.
+    pub names: Vec<String>,
+    /// PEM, the certificate itself first.
+    pub chain: String,
+    /// PEM.
+    pub key: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

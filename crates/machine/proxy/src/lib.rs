@@ -18,6 +18,7 @@ mod listen;
 mod route;
 mod serve;
 mod stats;
+mod tls;
 mod upstream;
 mod wire;
 mod worker;

@@ -26,6 +26,7 @@ metrics! {
     RequestCount = "RequestCount",
     NewConnectionCount = "NewConnectionCount",
     RejectedConnectionCount = "RejectedConnectionCount",
+    ClientTlsNegotiationErrorCount = "ClientTLSNegotiationErrorCount",
     ProcessedBytes = "ProcessedBytes",
     Elb3xx = "HTTPCode_ELB_3XX_Count",
     Elb4xx = "HTTPCode_ELB_4XX_Count",

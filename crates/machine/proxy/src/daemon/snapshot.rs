@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use pileus_contract::proxy::{
     Algorithm, EdgeRule, Health, HealthCheckSpec, LoadBalancerAttributes, LoadBalancerSpec, ProxySpec,
-    TargetGroupSpec,
+    TargetGroupSpec, TlsSpec,
 };
 
 use crate::health::state::standing;
@@ -18,6 +18,7 @@ use crate::listen::netns::NamespaceId;
 use crate::listen::{Home, Namespace};
 use crate::route::rules::Test;
 use crate::route::{Action, Rule};
+use crate::tls::{TlsListener, starred};
 use crate::upstream::balance::Standing;
 
 #[derive(Debug, Default)]
@@ -46,6 +47,7 @@ pub(crate) struct LoadBalancer {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) port: u16,
+    pub(crate) tls: Option<Arc<TlsListener>>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -81,10 +83,12 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct EdgePort {
     pub(crate) by_host: HashMap<Vec<u8>, Entry>,
+    /// By the names of certificates, in lower case; where two load balancers have one for a name, it is the first's.
+    by_certificate: HashMap<String, Entry>,
 }
 
 impl EdgePort {
-    /// By DNS name; with one load balancer on the port, any other name means that one.
+    /// By DNS name, or the name of a certificate; with one load balancer on the port, any other name means that one.
     pub(crate) fn find(&self, host: &[u8]) -> Option<Entry> {
         if self.by_host.len() == 1 {
             return self.by_host.values().next().copied();
@@ -94,7 +98,11 @@ impl EdgePort {
         lower.copy_from_slice(host);
         lower.make_ascii_lowercase();
         let name = lower.strip_suffix(b".").unwrap_or(lower);
-        self.by_host.get(name).copied()
+        self.by_host.get(name).or_else(|| self.certified(std::str::from_utf8(name).ok()?)).copied()
+    }
+
+    fn certified(&self, name: &str) -> Option<&Entry> {
+        self.by_certificate.get(name).or_else(|| self.by_certificate.get(&starred(name)?))
     }
 }
 
@@ -159,9 +167,9 @@ impl TargetState {
     }
 }
 
-/// A namespace that could not be opened, and so a node that cannot serve.
+/// What of a load balancer cannot serve: a node whose namespace cannot be opened, a listener without certificate.
 #[derive(Debug)]
-pub(crate) struct NodeFailure {
+pub(crate) struct Failure {
     pub(crate) load_balancer: String,
     pub(crate) ports: Vec<u16>,
     pub(crate) reason: String,
@@ -173,7 +181,7 @@ pub(crate) fn compile(
     previous: &Snapshot,
     home: &Arc<Home>,
     workers: usize,
-) -> (Snapshot, Vec<NodeFailure>) {
+) -> (Snapshot, Vec<Failure>) {
     let mut failures = Vec::new();
     let groups = compile_groups(&spec.target_groups, previous, workers);
     let by_id: HashMap<&str, usize> =
@@ -183,7 +191,8 @@ pub(crate) fn compile(
         .iter()
         .map(|lb| {
             let nodes = compile_nodes(lb, previous, home, &mut failures);
-            compile_load_balancer(lb, nodes, &by_id)
+            let listeners = compile_listeners(lb, previous, &by_id, &mut failures);
+            compile_load_balancer(lb, nodes, listeners)
         })
         .collect();
     let (edge, nodes) = index(spec, &load_balancers);
@@ -224,7 +233,7 @@ fn compile_nodes(
     lb: &LoadBalancerSpec,
     previous: &Snapshot,
     home: &Arc<Home>,
-    failures: &mut Vec<NodeFailure>,
+    failures: &mut Vec<Failure>,
 ) -> Vec<Arc<Node>> {
     let before = previous.load_balancers.iter().find(|old| old.id == lb.id);
     let mut nodes = Vec::new();
@@ -237,7 +246,7 @@ fn compile_nodes(
                 let old = before.and_then(|old| old.nodes.iter().find(same)).cloned();
                 nodes.push(old.unwrap_or_else(|| Arc::new(new)));
             }
-            Err(error) => failures.push(NodeFailure {
+            Err(error) => failures.push(Failure {
                 load_balancer: lb.id.clone(),
                 ports: lb.listeners.iter().map(|listener| listener.port).collect(),
                 reason: format!("cannot open the namespace {}: {error}", node.namespace.display()),
@@ -247,23 +256,47 @@ fn compile_nodes(
     nodes
 }
 
+fn compile_listeners(
+    lb: &LoadBalancerSpec,
+    previous: &Snapshot,
+    by_id: &HashMap<&str, usize>,
+    failures: &mut Vec<Failure>,
+) -> Vec<Listener> {
+    let before = previous.load_balancers.iter().find(|old| old.id == lb.id);
+    let mut listeners = Vec::new();
+    for listener in &lb.listeners {
+        let old = before.and_then(|old| old.listeners.iter().find(|old| old.port == listener.port));
+        let tls = listener.tls.as_ref().map(|tls| compile_tls(tls, old)).transpose();
+        match tls {
+            Ok(tls) => {
+                let rules = listener.rules.iter().map(|rule| Rule {
+                    conditions: rule.conditions.iter().map(Test::from).collect(),
+                    action: Action::new(&rule.action, |id| by_id.get(id).copied()),
+                });
+                listeners.push(Listener { port: listener.port, tls, rules: rules.collect() });
+            }
+            Err(reason) => {
+                failures.push(Failure { load_balancer: lb.id.clone(), ports: vec![listener.port], reason });
+            }
+        }
+    }
+    listeners
+}
+
+/// The one before where it is the same: clients resume their sessions with it.
+fn compile_tls(spec: &TlsSpec, old: Option<&Listener>) -> Result<Arc<TlsListener>, String> {
+    match old.and_then(|old| old.tls.as_ref()) {
+        Some(old) if old.is_by(spec) => Ok(Arc::clone(old)),
+        _ => TlsListener::new(spec).map(Arc::new),
+    }
+}
+
 fn compile_load_balancer(
     lb: &LoadBalancerSpec,
     nodes: Vec<Arc<Node>>,
-    by_id: &HashMap<&str, usize>,
+    listeners: Vec<Listener>,
 ) -> LoadBalancer {
     let mut groups = HashSet::new();
-    let listeners: Vec<Listener> = lb
-        .listeners
-        .iter()
-        .map(|listener| {
-            let rules = listener.rules.iter().map(|rule| Rule {
-                conditions: rule.conditions.iter().map(Test::from).collect(),
-                action: Action::new(&rule.action, |id| by_id.get(id).copied()),
-            });
-            Listener { port: listener.port, rules: rules.collect() }
-        })
-        .collect();
     for rule in listeners.iter().flat_map(|listener| &listener.rules) {
         if let Action::Forward(forward) = &rule.action {
             groups.extend(forward.groups());
@@ -287,10 +320,14 @@ type Index = (BTreeMap<u16, EdgePort>, HashMap<(NodeKey, u16), Entry>);
 fn index(spec: &ProxySpec, load_balancers: &[LoadBalancer]) -> Index {
     let (mut edge, mut nodes) = (BTreeMap::<u16, EdgePort>::new(), HashMap::new());
     for (load_balancer, (lb, lb_spec)) in load_balancers.iter().zip(&spec.load_balancers).enumerate() {
-        for (listener, Listener { port, .. }) in lb.listeners.iter().enumerate() {
+        for (listener, Listener { port, tls, .. }) in lb.listeners.iter().enumerate() {
             if lb_spec.internet_facing {
                 let entry = Entry { load_balancer, listener, node: None };
-                edge.entry(*port).or_default().by_host.insert(lb.dns_name.clone().into_bytes(), entry);
+                let edge = edge.entry(*port).or_default();
+                edge.by_host.insert(lb.dns_name.clone().into_bytes(), entry);
+                for name in tls.iter().flat_map(|tls| tls.names()) {
+                    edge.by_certificate.entry(name.to_owned()).or_insert(entry);
+                }
             }
             for (node, at) in lb.nodes.iter().enumerate() {
                 nodes.insert((at.key(), *port), Entry { load_balancer, listener, node: Some(node) });

@@ -18,7 +18,7 @@ fn lb(name: &str, internet_facing: bool) -> LoadBalancerSpec {
             address: Ipv4Addr::LOCALHOST,
             namespace: "/proc/self/ns/net".into(),
         }],
-        listeners: vec![ListenerSpec { port: 80, rules: vec![rule] }],
+        listeners: vec![ListenerSpec { port: 80, tls: None, rules: vec![rule] }],
         edge_ingress: vec![],
         attributes: LoadBalancerAttributes::default(),
     }

@@ -9,6 +9,7 @@ use pileus_contract::proxy::{LoadBalancerAttributes, XffMode};
 use super::headers::{Field, HeaderId, nominated, trim, valid_name};
 use super::trace::{self, Random};
 use super::{BodyKind, RequestHead, ResponseHead};
+use crate::tls::Agreed;
 
 /// What the balancer adds to a request.
 pub(crate) struct Hop<'a> {
@@ -16,6 +17,7 @@ pub(crate) struct Hop<'a> {
     pub(crate) client: &'a str,
     pub(crate) client_port: u16,
     pub(crate) listener_port: u16,
+    pub(crate) tls: Option<Agreed>,
     pub(crate) attributes: &'a LoadBalancerAttributes,
     pub(crate) epoch_secs: u64,
 }
@@ -32,13 +34,22 @@ pub(crate) fn request(
         out.extend_from_slice(part);
     }
     forwarded_for(out, buffer, head, hop);
-    out.extend_from_slice(b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ");
+    out.extend_from_slice(match hop.tls {
+        None => b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
+        Some(_) => b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: ".as_slice(),
+    });
     number(out, u64::from(hop.listener_port));
     host(out, head.host.in_(buffer), hop);
     out.extend_from_slice(b"X-Amzn-Trace-Id: ");
     let received = head.field(buffer, HeaderId::TraceId);
     trace::write(out, received, head.len, hop.epoch_secs, random);
     out.extend_from_slice(b"\r\n");
+    if let Some(tls) = hop.tls.filter(|_| hop.attributes.tls_headers) {
+        for part in ["x-amzn-tls-version: ", tls.version, "\r\nx-amzn-tls-cipher-suite: ", tls.suite, "\r\n"]
+        {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
     for field in &head.fields {
         if passes(field, buffer, head, hop.attributes) {
             copy(out, buffer, field);

@@ -11,7 +11,14 @@ fn attributes() -> LoadBalancerAttributes {
 fn forward_on(port: u16, attributes: &LoadBalancerAttributes, request_text: &str) -> String {
     let mut head = RequestHead::default();
     assert_eq!(head.parse(request_text.as_bytes()), Ok(true), "{request_text}");
-    let hop = Hop { client: "192.0.2.7", client_port: 4711, listener_port: port, attributes, epoch_secs: 1 };
+    let hop = Hop {
+        client: "192.0.2.7",
+        client_port: 4711,
+        listener_port: port,
+        tls: None,
+        attributes,
+        epoch_secs: 1,
+    };
     let mut out = Vec::new();
     request(&mut out, request_text.as_bytes(), &head, &hop, &mut Random::new());
     let text = String::from_utf8(out).expect("ASCII");

@@ -1,6 +1,6 @@
 //! The edge: one listener on loopback for each listener port that an internet-facing load balancer has.
 //!
-//! The port is the listener's own; where it is taken, 8080 stands in for 80, else any free one. A port once chosen
+//! The port is the listener's own; where it is taken, 8080 stands in for 80 and 8443 for 443, else any free one. A port once chosen
 //! is kept as long as it can be, also over a restart of the balancer, so that URLs stay.
 
 use std::collections::BTreeMap;
@@ -32,9 +32,12 @@ fn candidates(chosen: &BTreeMap<u16, u16>, listener_port: u16, before: Option<u1
     let preferred = chosen.get(&listener_port).copied().unwrap_or(listener_port);
     let mut ports: Vec<u16> = before.into_iter().collect();
     ports.push(preferred);
-    if listener_port == 80 && !chosen.contains_key(&80) {
-        ports.push(8080);
-    }
+    let unprivileged = match listener_port {
+        80 => Some(8080),
+        443 => Some(8443),
+        _ => None,
+    };
+    ports.extend(unprivileged.filter(|_| !chosen.contains_key(&listener_port)));
     // Any free one, a few times: the port must be free on all addresses.
     ports.extend([0; 4]);
     ports
@@ -75,7 +78,7 @@ mod tests {
     fn ports_are_tried_in_order() {
         let none = BTreeMap::new();
         assert_eq!(candidates(&none, 80, None), [80, 8080, 0, 0, 0, 0]);
-        assert_eq!(candidates(&none, 443, Some(40001)), [40001, 443, 0, 0, 0, 0]);
+        assert_eq!(candidates(&none, 443, Some(40001)), [40001, 443, 8443, 0, 0, 0, 0]);
         assert_eq!(candidates(&BTreeMap::from([(80, 18080)]), 80, None), [18080, 0, 0, 0, 0]);
     }
 }

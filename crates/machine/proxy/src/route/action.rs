@@ -41,6 +41,8 @@ pub(crate) struct RedirectFacts<'a> {
     pub(crate) host: &'a str,
     /// By which the client reached the balancer.
     pub(crate) port: u16,
+    /// `http` or `https`.
+    pub(crate) protocol: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
 }
@@ -113,7 +115,7 @@ impl Redirect {
     pub(crate) fn location(&self, facts: &RedirectFacts<'_>) -> String {
         let fill = |template: &str| {
             template
-                .replace("#{protocol}", "http")
+                .replace("#{protocol}", facts.protocol)
                 .replace("#{host}", facts.host)
                 .replace("#{port}", &facts.port.to_string())
                 .replace("#{path}", facts.path.trim_start_matches('/'))
@@ -141,7 +143,13 @@ mod tests {
             path: path.into(),
             query: query.into(),
         };
-        redirect.location(&RedirectFacts { host: "web.example", port: 80, path: "/a/b", query: "c=d" })
+        redirect.location(&RedirectFacts {
+            host: "web.example",
+            port: 80,
+            protocol: "http",
+            path: "/a/b",
+            query: "c=d",
+        })
     }
 
     #[test]

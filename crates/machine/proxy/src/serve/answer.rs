@@ -3,13 +3,14 @@
 use pileus_core::Timestamp;
 
 use super::io::write_both;
+use super::stream::{Reader, Writer};
 use super::{Connection, Next};
 use crate::http1::error_page::Answer;
 use crate::http1::{BodyKind, BodyReader};
 use crate::stats::Metric;
 use crate::worker::scratch::Scratch;
 
-impl Connection<'_> {
+impl<R: Reader, W: Writer> Connection<R, W> {
     /// Answers a request that is not understood, or did not arrive; the connection ends with it.
     pub(super) async fn answer_error(&mut self, scratch: &mut Scratch, status: u16) -> Next {
         scratch.head.leave(BodyKind::UntilClose);

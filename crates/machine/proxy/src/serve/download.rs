@@ -1,11 +1,12 @@
 //! The half of an exchange that brings the response: its head, read and passed on, then its body.
 
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::tcp::ReadHalf;
 use tokio::time::Instant;
 
 use super::Next;
 use super::exchange::{Ended, Exchange, LARGE};
 use super::io::read;
+use super::stream::Writer;
 use crate::http1::forward::{self, ResponseHop};
 use crate::http1::{BodyKind, BodyReader, Buffer, MAX_RESPONSE_HEAD, ResponseHead};
 
@@ -17,7 +18,7 @@ impl Exchange<'_> {
     pub(super) async fn download(
         &self,
         target: &mut ReadHalf<'_>,
-        client: &mut WriteHalf<'_>,
+        client: &mut impl Writer,
         output: &mut Buffer,
         head: &mut ResponseHead,
         answer: &mut Vec<u8>,
@@ -84,7 +85,7 @@ impl Exchange<'_> {
 
     async fn switch(
         &self,
-        client: &mut WriteHalf<'_>,
+        client: &mut impl Writer,
         output: &mut Buffer,
         head: &ResponseHead,
         answer: &mut Vec<u8>,
@@ -104,7 +105,7 @@ impl Exchange<'_> {
     async fn relay(
         &self,
         target: &mut ReadHalf<'_>,
-        client: &mut WriteHalf<'_>,
+        client: &mut impl Writer,
         output: &mut Buffer,
         head: &ResponseHead,
         answer: &mut Vec<u8>,
@@ -142,14 +143,14 @@ impl Exchange<'_> {
         Ended::Done { reusable, next }
     }
 
-    async fn pass(&self, client: &mut WriteHalf<'_>, first: &[u8], second: &[u8]) -> std::io::Result<()> {
+    async fn pass(&self, client: &mut impl Writer, first: &[u8], second: &[u8]) -> std::io::Result<()> {
         self.write(client, first, second, || self.idle.touch()).await
     }
 
     /// Passes on what has been read, after `head`.
     async fn relay_filled(
         &self,
-        client: &mut WriteHalf<'_>,
+        client: &mut impl Writer,
         output: &mut Buffer,
         body: &mut BodyReader,
         head: &mut Vec<u8>,

@@ -9,11 +9,12 @@ use std::task::Poll;
 
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::tcp::WriteHalf;
 use tokio::time::Instant;
 
 use super::Next;
 use super::io::{Idle, read, write_both};
+use super::stream::{Reader, Writer};
 use crate::http1::forward::ResponseHop;
 use crate::http1::{BodyKind, BodyReader, Buffer};
 use crate::stats::Row;
@@ -75,8 +76,8 @@ enum Stop {
 impl Exchange<'_> {
     pub(super) async fn run(
         &self,
-        reader: &mut ReadHalf<'_>,
-        writer: &mut WriteHalf<'_>,
+        reader: &mut impl Reader,
+        writer: &mut impl Writer,
         stream: &mut TcpStream,
         scratch: &mut Scratch,
     ) -> Ended {
@@ -114,7 +115,7 @@ impl Exchange<'_> {
     /// Sends the request, then watches whether the client goes away. Ends only with a reason to stop.
     async fn upload(
         &self,
-        reader: &mut ReadHalf<'_>,
+        reader: &mut impl Reader,
         target: &mut WriteHalf<'_>,
         input: &mut Buffer,
         head: &[u8],
@@ -175,11 +176,8 @@ impl Exchange<'_> {
 }
 
 /// Waits until the client closes its side. A request sent ahead hides that; it is read in its turn.
-async fn client_gone(reader: &mut ReadHalf<'_>) {
-    if poll_fn(|cx| reader.as_ref().poll_read_ready(cx)).await.is_ok() {
-        let mut byte = [0];
-        if matches!(reader.peek(&mut byte).await, Ok(1..)) {
-            pending::<()>().await;
-        }
+async fn client_gone(reader: &mut impl Reader) {
+    if !poll_fn(|cx| reader.poll_end(cx)).await {
+        pending::<()>().await;
     }
 }

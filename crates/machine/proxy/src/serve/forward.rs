@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::exchange::{Ended, Exchange};
 use super::route::Way;
+use super::stream::{Reader, Writer};
 use super::tunnel::tunnel;
 use super::{Connection, Next};
 use crate::http1::forward::{self, Hop};
@@ -20,13 +21,14 @@ use crate::worker::scratch::Scratch;
 use crate::worker::view::InFlight;
 use pileus_contract::proxy::LoadBalancerAttributes;
 
-impl Connection<'_> {
+impl<R: Reader, W: Writer> Connection<R, W> {
     /// Writes the head for the target.
     pub(super) fn write_request(&self, scratch: &mut Scratch, attributes: &LoadBalancerAttributes) {
         let hop = Hop {
             client: &self.peer.text,
             client_port: self.peer.port,
             listener_port: self.slot.door().listener_port(),
+            tls: self.tls,
             attributes,
             epoch_secs: self.worker.epoch_secs(self.now),
         };

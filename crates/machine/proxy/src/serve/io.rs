@@ -39,9 +39,12 @@ pub(crate) async fn write_both<W: AsyncWrite + Unpin>(
     mut second: &[u8],
     mut stalled: impl FnMut(),
 ) -> io::Result<()> {
+    if first.is_empty() && second.is_empty() {
+        return Ok(());
+    }
     loop {
         let count = match (first.is_empty(), second.is_empty()) {
-            (true, true) => return Ok(()),
+            (true, true) => break,
             (false, true) => poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, first)).await?,
             (true, false) => poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, second)).await?,
             (false, false) => {
@@ -53,13 +56,15 @@ pub(crate) async fn write_both<W: AsyncWrite + Unpin>(
             return Err(io::ErrorKind::WriteZero.into());
         }
         if count == first.len() + second.len() {
-            return Ok(());
+            break;
         }
         stalled();
         let of_first = count.min(first.len());
         first = &first[of_first..];
         second = &second[count - of_first..];
     }
+    // TLS may still hold what it took; a socket has nothing to flush.
+    poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await
 }
 
 /// A deadline that moves with every sign of life. Moving it costs nothing: the timer is set again only when it

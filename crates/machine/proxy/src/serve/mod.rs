@@ -8,8 +8,10 @@ mod exchange;
 mod forward;
 mod io;
 mod route;
+mod stream;
 mod tunnel;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -18,16 +20,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use crate::http1::MAX_REQUEST_HEAD;
 use crate::http1::request::{Reject, limit_partial};
 use crate::stats::{Metric, Row};
+use crate::tls::{self, Agreed};
 use crate::worker::Worker;
 use crate::worker::connections::Slot;
 use crate::worker::scratch::Scratch;
 use io::Idle;
+use stream::{Reader, TlsHalf, Writer};
 
 /// Before the load balancer is known, ALB's default counts.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,9 +38,11 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
-struct Connection<'s> {
-    reader: ReadHalf<'s>,
-    writer: WriteHalf<'s>,
+struct Connection<R, W> {
+    reader: R,
+    writer: W,
+    /// What was agreed with a client that speaks TLS.
+    tls: Option<Agreed>,
     worker: Rc<Worker>,
     slot: Slot,
     peer: Peer,
@@ -81,11 +86,43 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, slot: Slot, w
         tracing::debug!(%error, "the client has gone before it was served");
         return;
     }
-    let (reader, writer) = stream.split();
+    let speaks_tls = match tls::expected(&worker.view(), slot.door()) {
+        true => match tokio::time::timeout(DEFAULT_IDLE_TIMEOUT, tls::first_byte(&stream)).await {
+            Ok(Ok(first)) => first == tls::HANDSHAKE,
+            _ => return,
+        },
+        false => false,
+    };
+    if !speaks_tls {
+        let (reader, writer) = stream.split();
+        return converse(reader, writer, None, peer, slot, worker).await;
+    }
+    match tls::accept(stream, &worker, slot.door()).await {
+        Ok(stream) => {
+            let agreed = Agreed::of(&stream);
+            let stream = RefCell::new(stream);
+            converse(TlsHalf(&stream), TlsHalf(&stream), agreed, peer, slot, worker).await;
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no TLS with a client");
+            worker.view().door_row(slot.door()).add(Metric::ClientTlsNegotiationErrorCount, 1);
+        }
+    }
+}
+
+async fn converse<R: Reader, W: Writer>(
+    reader: R,
+    writer: W,
+    tls: Option<Agreed>,
+    peer: SocketAddr,
+    slot: Slot,
+    worker: Rc<Worker>,
+) {
     let now = Instant::now();
     let mut connection = Connection {
         reader,
         writer,
+        tls,
         worker,
         slot,
         peer: Peer::new(peer),
@@ -97,7 +134,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, slot: Slot, w
     match connection.run().await {
         Next::Linger => connection.linger().await,
         Next::Abort => connection.abort(),
-        Next::Keep | Next::Close => {}
+        Next::Keep | Next::Close => connection.close().await,
     }
     if let Some(place) = connection.place.take() {
         place.row.connection_closed();
@@ -115,7 +152,7 @@ impl Peer {
     }
 }
 
-impl Connection<'_> {
+impl<R: Reader, W: Writer> Connection<R, W> {
     async fn run(&mut self) -> Next {
         let mut scratch: Option<Box<Scratch>> = None;
         for count in 0u64.. {
@@ -144,7 +181,7 @@ impl Connection<'_> {
             if self.slot.closing() {
                 return Poll::Ready(None);
             }
-            if self.reader.as_ref().poll_read_ready(cx).is_ready() {
+            if self.reader.poll_arrival(cx).is_ready() {
                 return Poll::Ready(Some(true));
             }
             self.idle.poll_expired(cx).map(|()| Some(false))
@@ -195,8 +232,16 @@ impl Connection<'_> {
         }
     }
 
+    /// Tells a client that speaks TLS that this was all; a plain socket is just dropped.
+    async fn close(&mut self) {
+        if self.tls.is_some() {
+            // A client that does not take it in time has gone.
+            let _ = tokio::time::timeout(LINGER, self.writer.shutdown()).await;
+        }
+    }
+
     fn abort(&self) {
-        if let Err(error) = self.writer.as_ref().set_zero_linger() {
+        if let Err(error) = self.writer.reset() {
             tracing::debug!(%error, "cannot reset a client's connection");
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pileus_contract::proxy::{EdgeRule, LoadBalancerAttributes};
 
+use super::stream::{Reader, Writer};
 use super::{Connection, Next, Place};
 use crate::daemon::snapshot::{Entry, LoadBalancer, Node};
 use crate::http1::error_page::Answer;
@@ -23,7 +24,7 @@ pub(super) struct Way {
     pub(super) group_row: Rc<Row>,
 }
 
-impl Connection<'_> {
+impl<R: Reader, W: Writer> Connection<R, W> {
     /// Finds the way of the request in `scratch.head` and goes it.
     pub(super) async fn respond(&mut self, scratch: &mut Scratch) -> Next {
         scratch.to_head = scratch.head.is_head(scratch.input.filled());
@@ -38,6 +39,10 @@ impl Connection<'_> {
         self.idle.set_limit(lb.attributes.idle_timeout);
         self.find_place(&view, entry);
         let listener = &lb.listeners[entry.listener];
+        if listener.tls.is_some() && self.tls.is_none() {
+            let note = "The plain HTTP request was sent to HTTPS port";
+            return self.answer_page(scratch, 400, Some(note), false).await;
+        }
         let facts = Facts { buffer: scratch.input.filled(), head: &scratch.head, client: self.peer.address };
         let (action, evaluated) = route::evaluate(&listener.rules, &facts);
         self.row(&view).add(Metric::RuleEvaluations, evaluated);
@@ -152,6 +157,7 @@ impl Connection<'_> {
         RedirectFacts {
             host: text(without_port(scratch.head.host.in_(buffer))),
             port,
+            protocol: if self.tls.is_some() { "https" } else { "http" },
             path: text(scratch.head.path.in_(buffer)),
             query: text(scratch.head.query.in_(buffer)),
         }

@@ -7,17 +7,17 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::io::{Idle, read, write_both};
+use super::stream::{Reader, Writer};
 use crate::http1::Buffer;
 use crate::http1::buffer::INITIAL;
 use crate::worker::connections::Slot;
 
 /// The bytes that passed. `input` and `output` hold what was read already from the client and the target.
 pub(super) async fn tunnel(
-    reader: &mut ReadHalf<'_>,
-    writer: &mut WriteHalf<'_>,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
     stream: &mut TcpStream,
     input: &mut Buffer,
     output: &mut Buffer,

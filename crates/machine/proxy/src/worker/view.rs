@@ -12,6 +12,7 @@ use pileus_contract::proxy::Algorithm;
 use super::Door;
 use crate::daemon::snapshot::{Entry, Group, LoadBalancer, Snapshot, TargetState};
 use crate::stats::{Book, Row, RowKey};
+use crate::tls::TlsListener;
 use crate::upstream::balance::{self, Standing};
 use crate::upstream::pool::PoolKey;
 
@@ -122,6 +123,11 @@ impl View {
             Some(entry) => Rc::clone(self.row(entry.load_balancer, entry.node.unwrap_or(0))),
             None => self.nowhere.clone().expect("made with every configuration; a door has one"),
         }
+    }
+
+    /// How the listener speaks TLS, if it does.
+    pub(crate) fn tls(&self, entry: Entry) -> Option<&TlsListener> {
+        self.load_balancer(entry).listeners[entry.listener].tls.as_deref()
     }
 
     pub(crate) fn row(&self, load_balancer: usize, node: usize) -> &Rc<Row> {

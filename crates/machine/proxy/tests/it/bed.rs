@@ -195,7 +195,7 @@ pub(crate) fn load_balancer(name: &str, rule: RuleSpec) -> LoadBalancerSpec {
         dns_name: format!("{name}.us-east-1.elb.localhost"),
         internet_facing: true,
         nodes: vec![NodeSpec { zone: "a".into(), address, namespace: "/proc/self/ns/net".into() }],
-        listeners: vec![ListenerSpec { port: 80, rules: vec![rule] }],
+        listeners: vec![ListenerSpec { port: 80, tls: None, rules: vec![rule] }],
         edge_ingress: vec![EdgeRule {
             source: "0.0.0.0/0".parse().expect("CIDR"),
             from_port: 0,

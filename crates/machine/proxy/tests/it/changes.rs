@@ -122,7 +122,7 @@ fn listeners_come_and_go() {
     });
     let mut spec = simple(&[&target]);
     let rule = default_rule(RuleAction::Forward(vec![("targetgroup/g/1".into(), 1)]));
-    spec.load_balancers[0].listeners.push(ListenerSpec { port: 81, rules: vec![rule] });
+    spec.load_balancers[0].listeners.push(ListenerSpec { port: 81, tls: None, rules: vec![rule] });
     let mut bed = Bed::new(spec);
     let node = SocketAddr::from((bed.spec.load_balancers[0].nodes[0].address, 81));
     let (mut idle, mut busy, mut edge) =

@@ -11,3 +11,4 @@ mod netns;
 mod process;
 mod routing;
 mod streams;
+mod tls;

@@ -42,7 +42,7 @@ fn an_only_load_balancer_takes_any_host_and_internal_ones_are_not_at_the_edge() 
     let mut spec = simple(&[&target]);
     let mut inner = load_balancer("inner", default_rule(forward("g")));
     inner.internet_facing = false;
-    inner.listeners.push(ListenerSpec { port: 81, rules: vec![default_rule(forward("g"))] });
+    inner.listeners.push(ListenerSpec { port: 81, tls: None, rules: vec![default_rule(forward("g"))] });
     let node = SocketAddr::from((inner.nodes[0].address, 81));
     spec.load_balancers.push(inner);
     let mut bed = Bed::new(spec);

@@ -83,7 +83,7 @@ fn spec(port: u16, targets: &[SocketAddr]) -> ProxySpec {
             address: Ipv4Addr::LOCALHOST,
             namespace: "/proc/self/ns/net".into(),
         }],
-        listeners: vec![ListenerSpec { port, rules: vec![rule] }],
+        listeners: vec![ListenerSpec { port, tls: None, rules: vec![rule] }],
         edge_ingress: vec![],
         attributes: LoadBalancerAttributes::default(),
     };
