@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderMap, Response};
 use pileus_compute::{StartFailure, TaskRef};
 use pileus_core::{ApiError, Clock, IdGen, Scope, Secret, Timestamp};
 use pileus_model::{Value, validate};
@@ -17,6 +17,7 @@ use pileus_wire::{Call, Rejection};
 
 use crate::auth::Identity;
 use crate::machine::Machine;
+use crate::server::door::Arrival;
 use crate::{EngineError, Home, auth, entropy, pool, wiring};
 
 /// What every request and every loop works with.
@@ -89,7 +90,7 @@ impl Engine {
             let message = "Request would have succeeded, but DryRun flag is set.";
             return Err(ApiError::new("DryRunOperation", 412, message));
         }
-        let endpoint = endpoint(&parts.headers, self.port);
+        let endpoint = endpoint(parts, self.port);
         let Committed { value, version, .. } =
             self.handle(call, Request { caller, scope, endpoint, input })?;
         self.durable(version).await;
@@ -198,8 +199,10 @@ fn asks_for_dry_run(input: &Value) -> bool {
     members.iter().any(|(name, value)| *name == "DryRun" && *value == Value::Bool(true))
 }
 
-/// The host and port by which the client reached us; the guard has checked the header.
-fn endpoint(headers: &HeaderMap, port: u16) -> String {
-    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+/// The host and port by which the client reached us; the guard has checked the header. What a task is told must mean
+/// the same elsewhere: the names of VPCs do not.
+fn endpoint(parts: &Parts, port: u16) -> String {
+    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|_| Arrival::of(parts).is_loopback());
     host.map_or_else(|| format!("localhost:{port}"), str::to_owned)
 }

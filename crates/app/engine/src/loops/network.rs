@@ -1,4 +1,5 @@
-//! Brings the fabric and the resolver to what the EC2 records say, and takes note of what is in force.
+//! Brings the fabric, the resolver and the doors of VPC endpoints to what the EC2 records say, and takes note of what is
+//! in force.
 
 use std::sync::Arc;
 
@@ -7,16 +8,18 @@ use pileus_control::{Loop, Turn};
 use pileus_core::Timestamp;
 
 use crate::api::Engine;
+use crate::server::door::Doors;
 
 pub(super) struct Network {
     engine: Arc<Engine>,
     /// What the fabric was last brought to, as far as this engine knows.
     applied: Option<FabricSpec>,
+    doors: Doors,
 }
 
 impl Network {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, applied: None }
+        Self { doors: Doors::new(engine.clone()), engine, applied: None }
     }
 }
 
@@ -27,7 +30,8 @@ impl Loop for Network {
 
     fn run(&mut self, now: Timestamp) -> Result<Turn, String> {
         let state = self.engine.db.snapshot();
-        let spec = pileus_network::fabric_spec(&state);
+        let api = Some(self.doors.internet(&state)?);
+        let spec = FabricSpec { api, ..pileus_network::fabric_spec(&state) };
         if self.applied.as_ref() != Some(&spec) {
             // After a failure the fabric is in neither state: it is applied again.
             self.applied = None;
@@ -35,6 +39,7 @@ impl Loop for Network {
             machine.fabric.apply(&spec).map_err(|error| error.to_string())?;
             machine.resolver.apply(&spec).map_err(|error| error.to_string())?;
         }
+        self.doors.at_endpoints(&state)?;
         self.engine.transact(|tx, _| {
             pileus_network::settle(tx, &spec, now);
             pileus_network::purge(tx, now);

@@ -5,13 +5,15 @@ use http::HeaderMap;
 use http::uri::Authority;
 
 /// Why a request is turned away, or `None`.
-pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
+pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>, path: &str) -> Option<&'static str> {
     let host = match authority {
         Some(authority) => Some(authority.as_str()),
         None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
     };
     let Some(host) = host else { return Some("the request has no Host header") };
-    if !is_local(host) {
+    // AWS's own names of registries are nobody's to point elsewhere, and container tools send them.
+    let registry = path.starts_with("/v2/") && pileus_registry::is_host(host);
+    if !registry && !is_local(host) {
         return Some(
             "the Host header does not name this machine (localhost, *.localhost or a loopback address)",
         );
@@ -27,6 +29,17 @@ pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>) -> Opti
         return Some("the request comes from a web page of another origin");
     }
     None
+}
+
+/// The same for a request from a VPC, where the APIs have the names that they have on AWS.
+pub(crate) fn refuse_from_vpc(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
+    let host = match authority {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let name = host.unwrap_or_default().split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let known = name.trim_end_matches('.').ends_with(".amazonaws.com");
+    (!known).then_some("the Host header does not name an AWS API (*.amazonaws.com)")
 }
 
 fn is_local(host: &str) -> bool {
@@ -62,12 +75,25 @@ mod tests {
             "000000000000.dkr.ecr.us-east-1.localhost:4566",
             "LOCALHOST",
         ] {
-            assert_eq!(refuse(&headers(&[("host", host)]), None), None, "{host}");
+            assert_eq!(refuse(&headers(&[("host", host)]), None, "/"), None, "{host}");
         }
         assert_eq!(
-            refuse(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]), None),
+            refuse(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]), None, "/"),
             None
         );
+    }
+
+    #[test]
+    fn tasks_name_the_apis_as_on_aws() {
+        for (host, passes) in [
+            ("sts.us-east-1.amazonaws.com:443", true),
+            ("bucket.s3.us-east-1.amazonaws.com", true),
+            ("198.18.0.254", false),
+            ("localhost:4566", false),
+            ("amazonaws.com.evil.example", false),
+        ] {
+            assert_eq!(refuse_from_vpc(&headers(&[("host", host)]), None).is_none(), passes, "{host}");
+        }
     }
 
     #[test]
@@ -81,7 +107,16 @@ mod tests {
             &[("host", "localhost:4566"), ("sec-fetch-site", "cross-site")],
             &[],
         ] {
-            assert!(refuse(&headers(pairs), None).is_some(), "{pairs:?}");
+            assert!(refuse(&headers(pairs), None, "/v2/").is_some(), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_registry_is_reached_by_the_name_that_aws_gives_it() {
+        let host = headers(&[("host", "000000000000.dkr.ecr.us-east-1.amazonaws.com")]);
+        assert_eq!(refuse(&host, None, "/v2/web/tags/list"), None);
+        assert!(refuse(&host, None, "/").is_some(), "the APIs have other names");
+        let other = headers(&[("host", "000000000000.dkr.ecr.us-east-1.amazonaws.com.evil.example")]);
+        assert!(refuse(&other, None, "/v2/").is_some());
     }
 }

@@ -1,7 +1,9 @@
 //! The HTTP server in front of everything that the engine answers: the AWS APIs on every path but `/v2/`, where the
-//! image registry lives, and `/_pileus/`, where the engine tells of itself. Loopback only.
+//! image registry lives, and `/_pileus/`, where the engine tells of itself. It listens on loopback and, for the tasks in
+//! VPCs, behind [`door`]s of their own.
 
 mod admin;
+pub(crate) mod door;
 mod guard;
 mod registry;
 
@@ -20,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use self::door::{Arrival, Door};
 use crate::EngineError;
 use crate::api::Engine;
 use crate::loops::Loops;
@@ -43,14 +46,18 @@ pub(crate) async fn listen(port: u16) -> Result<TcpListener, EngineError> {
     TcpListener::bind(address).await.map_err(|source| EngineError::Listen { port, source })
 }
 
-/// Accepts connections for ever.
+/// Serves on loopback for ever.
 pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, loops: Loops) {
-    let loops = Arc::new(loops);
+    accept(listener, engine, Door::Loopback, Some(Arc::new(loops))).await;
+}
+
+/// Accepts connections at a door for ever. Only with the loops is there `/_pileus/`.
+async fn accept(listener: TcpListener, engine: Arc<Engine>, door: Door, loops: Option<Arc<Loops>>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: the backlog waits until some are free again.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -59,17 +66,20 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, loops: Loo
             }
         };
         let (engine, loops) = (engine.clone(), loops.clone());
+        let peer = peer.ip();
+        let arrival = Arrival { door: door.of(&engine.db.snapshot(), peer), peer };
         tokio::spawn(async move {
-            connection(stream, engine, loops).await;
+            connection(stream, engine, arrival, loops).await;
             drop(permit);
         });
     }
 }
 
-async fn connection(stream: TcpStream, engine: Arc<Engine>, loops: Arc<Loops>) {
-    let service = service_fn(move |request| {
+async fn connection(stream: TcpStream, engine: Arc<Engine>, arrival: Arrival, loops: Option<Arc<Loops>>) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (engine, loops) = (engine.clone(), loops.clone());
-        async move { Ok::<_, Infallible>(answer(request, engine, &loops).await) }
+        request.extensions_mut().insert(arrival.clone());
+        async move { Ok::<_, Infallible>(answer(request, engine, loops.as_deref()).await) }
     });
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -82,15 +92,20 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>, loops: Arc<Loops>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, engine: Arc<Engine>, loops: &Loops) -> Response<Body> {
-    if let Some(reason) = guard::refuse(request.headers(), request.uri().authority()) {
+async fn answer(request: Request<Incoming>, engine: Arc<Engine>, loops: Option<&Loops>) -> Response<Body> {
+    let (headers, authority) = (request.headers(), request.uri().authority());
+    let refusal = match loops {
+        Some(_) => guard::refuse(headers, authority, request.uri().path()),
+        None => guard::refuse_from_vpc(headers, authority),
+    };
+    if let Some(reason) = refusal {
         return text(StatusCode::FORBIDDEN, format!("Refused: {reason}.\n"));
     }
     let path = request.uri().path();
     if path == "/v2" || path.starts_with("/v2/") {
         return registry::answer(request, engine).await;
     }
-    if path.starts_with("/_pileus/") {
+    if let Some(loops) = loops.filter(|_| path.starts_with("/_pileus/")) {
         return admin::answer(&request, &engine, loops);
     }
     let (parts, body) = request.into_parts();
