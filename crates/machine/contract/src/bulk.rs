@@ -118,7 +118,7 @@ pub struct MetricPoint {
     pub sum: f64,
     pub min: f64,
     pub max: f64,
-    /// Values and how often each was seen, for percentiles; empty where only the figures above are known.
+    /// Values and how often each was seen, ascending, for percentiles; empty where only the figures above are known.
     pub values: Vec<(f64, f64)>,
 }
 
@@ -128,33 +128,100 @@ impl MetricPoint {
         Self { at, count: 1.0, sum: value, min: value, max: value, values: vec![(value, 1.0)] }
     }
 
-    /// Adds the samples of another point; its time does not matter.
+    /// Adds the samples of another point; its time does not matter. At most [`Self::MAX_VALUES`] single values are told
+    /// apart; beyond that near ones become one, a percent or more apart, with the mean of their samples.
     pub fn merge(&mut self, other: &Self) {
+        // Where a part of the samples is known by its figures alone, percentiles of the rest would mislead.
+        let known = !self.values.is_empty() && !other.values.is_empty();
         self.count += other.count;
         self.sum += other.sum;
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
+        if !known {
+            self.values.clear();
+            return;
+        }
         for &(value, count) in &other.values {
             match self.values.binary_search_by(|(known, _)| known.total_cmp(&value)) {
                 Ok(index) => self.values[index].1 += count,
                 Err(index) => self.values.insert(index, (value, count)),
             }
         }
+        let mut width = 0.01;
+        while self.values.len() > Self::MAX_VALUES {
+            self.values = coarser(&self.values, width);
+            width *= 2.0;
+        }
     }
+
+    /// Single values that a point keeps.
+    pub const MAX_VALUES: usize = 200;
+}
+
+/// Brings together values whose magnitudes differ by less than `width`, a share of them.
+fn coarser(values: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
+    let bucket = |value: f64| {
+        let magnitude = if value == 0.0 { f64::NEG_INFINITY } else { value.abs().ln() / width.ln_1p() };
+        (value.is_sign_negative(), magnitude.floor())
+    };
+    let mut coarse: Vec<(f64, f64)> = Vec::new();
+    for &(value, count) in values {
+        match coarse.last_mut() {
+            Some((last, times)) if bucket(*last) == bucket(value) && *times + count > 0.0 => {
+                *last = (*last * *times + value * count) / (*times + count);
+                *times += count;
+            }
+            _ => coarse.push((value, count)),
+        }
+    }
+    coarse
+}
+
+/// Samples of one metric in one unit, to be stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    pub key: MetricKey,
+    /// `None` (the word) where the samples have no unit.
+    pub unit: String,
+    pub point: MetricPoint,
+}
+
+/// What is known of a metric in one unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSeries {
+    pub unit: String,
+    /// In order of time, one for each time.
+    pub points: Vec<MetricPoint>,
 }
 
 pub trait MetricStore: Send + Sync {
-    /// Adds points; one whose start is there already is merged with it.
+    /// Adds points; one whose start is there already is merged with it. A point of less than a minute counts as one of
+    /// high resolution: its start is not that of a minute.
     ///
     /// # Errors
-    /// They could not be written.
-    fn put(&self, scope: &Scope, points: &[(MetricKey, MetricPoint)]) -> Result<(), MachineError>;
+    /// They could not be written, or there are too many metrics.
+    fn put(&self, scope: &Scope, data: &[Measurement]) -> Result<(), MachineError>;
 
-    /// The points that start in `from..to`, in order of time, at the resolution that is kept for their age.
-    fn read(&self, scope: &Scope, key: &MetricKey, from: Timestamp, to: Timestamp) -> Vec<MetricPoint>;
+    /// The points that start in `from..to`, a series for each unit, at the resolution that is kept for their age.
+    ///
+    /// # Errors
+    /// What is kept on disk could not be read.
+    fn read(
+        &self,
+        scope: &Scope,
+        key: &MetricKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<MetricSeries>, MachineError>;
 
-    /// The metrics of a scope that have points, in order.
-    fn list(&self, scope: &Scope) -> Vec<MetricKey>;
+    /// The metrics of a scope, in order, with the start of the newest point of each.
+    fn list(&self, scope: &Scope) -> Vec<(MetricKey, Timestamp)>;
+
+    /// Brings old points to the resolution that is kept for their age and lets go of the oldest. To be called each hour.
+    ///
+    /// # Errors
+    /// It could not be done; all points are as they were.
+    fn roll(&self, now: Timestamp) -> Result<(), MachineError>;
 }
 
 /// Content-addressed files. Digests are `sha256:<64 hex>`.
@@ -219,4 +286,27 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// The store could not be read.
     fn list(&self) -> Result<Vec<(String, u64)>, MachineError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_keeps_a_bounded_number_of_values_near_the_true_ones() {
+        let mut point = MetricPoint::sample(Timestamp::default(), 1.0);
+        for n in 2..=5000 {
+            point.merge(&MetricPoint::sample(Timestamp::default(), f64::from(n)));
+        }
+        assert!(point.values.len() <= MetricPoint::MAX_VALUES);
+        let total: f64 = point.values.iter().map(|(_, count)| count).sum();
+        assert!((total - 5000.0).abs() < 1e-6 && (point.sum - 5000.0 * 5001.0 / 2.0).abs() < 1e-3);
+        let mut seen = 0.0;
+        let median = point.values.iter().find(|(_, count)| {
+            seen += count;
+            seen >= 2500.0
+        });
+        let median = median.expect("half of the samples are somewhere").0;
+        assert!((median - 2500.0).abs() < 2500.0 * 0.05, "{median}");
+    }
 }

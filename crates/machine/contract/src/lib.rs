@@ -11,8 +11,8 @@ pub mod fabric;
 pub mod proxy;
 
 pub use bulk::{
-    BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, MetricKey, MetricPoint,
-    MetricStore,
+    BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, Measurement, MetricKey,
+    MetricPoint, MetricSeries, MetricStore,
 };
 pub use containers::{ContainerSpec, Containers, TaskEvent, TaskSpec, TaskState};
 pub use fabric::{Fabric, FabricSpec};

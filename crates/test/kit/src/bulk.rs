@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pileus_contract::{
-    BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, MachineError, MetricKey,
-    MetricPoint, MetricStore,
+    BlobStore, Bulk, LogEvent, LogPosition, LogStore, LogStreamId, LogStreamSummary, MachineError,
+    Measurement, MetricKey, MetricPoint, MetricSeries, MetricStore,
 };
 use pileus_core::{Scope, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -101,28 +101,47 @@ impl LogStore for MemoryLogs {
 }
 
 #[derive(Default)]
-pub struct MemoryMetrics(Mutex<BTreeMap<(Scope, MetricKey), BTreeMap<Timestamp, MetricPoint>>>);
+pub struct MemoryMetrics(Mutex<BTreeMap<(Scope, MetricKey, String), BTreeMap<Timestamp, MetricPoint>>>);
 
 impl MetricStore for MemoryMetrics {
-    fn put(&self, scope: &Scope, points: &[(MetricKey, MetricPoint)]) -> Result<(), MachineError> {
+    fn put(&self, scope: &Scope, data: &[Measurement]) -> Result<(), MachineError> {
         let mut metrics = self.0.lock().expect(POISON);
-        for (key, point) in points {
-            let series = metrics.entry((scope.clone(), key.clone())).or_default();
+        for Measurement { key, unit, point } in data {
+            let series = metrics.entry((scope.clone(), key.clone(), unit.clone())).or_default();
             series.entry(point.at).and_modify(|known| known.merge(point)).or_insert_with(|| point.clone());
         }
         Ok(())
     }
 
-    fn read(&self, scope: &Scope, key: &MetricKey, from: Timestamp, to: Timestamp) -> Vec<MetricPoint> {
+    fn read(
+        &self,
+        scope: &Scope,
+        key: &MetricKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<MetricSeries>, MachineError> {
         let metrics = self.0.lock().expect(POISON);
-        let series = metrics.get(&(scope.clone(), key.clone()));
-        let points = series.into_iter().flatten().map(|(_, point)| point);
-        points.filter(|point| (from..to).contains(&point.at)).cloned().collect()
+        let series = metrics.iter().filter(|((of, known, _), _)| of == scope && known == key);
+        let series = series.map(|((.., unit), points)| MetricSeries {
+            unit: unit.clone(),
+            points: points.values().filter(|point| (from..to).contains(&point.at)).cloned().collect(),
+        });
+        Ok(series.filter(|series| !series.points.is_empty()).collect())
     }
 
-    fn list(&self, scope: &Scope) -> Vec<MetricKey> {
+    fn list(&self, scope: &Scope) -> Vec<(MetricKey, Timestamp)> {
         let metrics = self.0.lock().expect(POISON);
-        metrics.keys().filter(|(of, _)| of == scope).map(|(_, key)| key.clone()).collect()
+        let mut keys = BTreeMap::new();
+        for ((_, key, _), points) in metrics.iter().filter(|((of, ..), _)| of == scope) {
+            let newest = points.keys().next_back().copied().unwrap_or_default();
+            let known = keys.entry(key.clone()).or_insert(newest);
+            *known = newest.max(*known);
+        }
+        keys.into_iter().collect()
+    }
+
+    fn roll(&self, _: Timestamp) -> Result<(), MachineError> {
+        Ok(())
     }
 }
 

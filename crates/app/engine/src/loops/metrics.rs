@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pileus_compute::TaskLoad;
 use pileus_contract::containers::TaskUsage;
-use pileus_contract::{MetricKey, MetricPoint};
+use pileus_contract::{Measurement, MetricKey, MetricPoint};
 use pileus_control::{Loop, Turn};
 use pileus_core::{Scope, Timestamp};
 
@@ -51,13 +51,14 @@ impl Metrics {
         store(&self.engine, pileus_compute::metrics(&state, &samples, now))
     }
 
-    /// Lets go of log events past their retention, and of uploads that nobody went on with.
+    /// Lets go of log events past their retention.
     fn expire(&self, now: Timestamp) -> Result<(), String> {
         let bulk = &self.engine.machine.bulk;
         for (stream, before) in pileus_monitoring::logs::expiries(&self.engine.db.snapshot(), now) {
             bulk.logs.expire(&stream, before).map_err(|error| error.to_string())?;
         }
-        self.engine.transact(|tx, _| pileus_registry::purge(tx, bulk, now).map_err(|error| error.to_string()))
+        bulk.metrics.roll(now).map_err(|error| error.to_string())?;
+        Ok(())
     }
 }
 
@@ -83,14 +84,15 @@ impl Loop for Metrics {
     }
 }
 
-/// Stores points, scope by scope.
+/// Stores points that Pileus itself has measured, scope by scope.
 pub(super) fn store(engine: &Engine, points: Vec<(Scope, MetricKey, MetricPoint)>) -> Result<(), String> {
-    let mut scopes: BTreeMap<Scope, Vec<(MetricKey, MetricPoint)>> = BTreeMap::new();
+    let mut scopes: BTreeMap<Scope, Vec<Measurement>> = BTreeMap::new();
     for (scope, key, point) in points {
-        scopes.entry(scope).or_default().push((key, point));
+        let unit = pileus_monitoring::metrics::aws_unit(&key.name).to_owned();
+        scopes.entry(scope).or_default().push(Measurement { key, unit, point });
     }
-    for (scope, points) in scopes {
-        engine.machine.bulk.metrics.put(&scope, &points).map_err(|error| error.to_string())?;
+    for (scope, data) in scopes {
+        engine.machine.bulk.metrics.put(&scope, &data).map_err(|error| error.to_string())?;
     }
     Ok(())
 }

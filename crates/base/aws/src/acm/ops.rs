@@ -117,7 +117,7 @@ impl Operation for UpdateCertificateOptions {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static ADD_TAGS_TO_CERTIFICATE: OperationSchema = OperationSchema {
         name: "AddTagsToCertificate",
@@ -144,6 +144,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:AddTagsToCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_CERTIFICATE: OperationSchema = OperationSchema {
@@ -166,6 +173,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:DeleteCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static DESCRIBE_CERTIFICATE: OperationSchema = OperationSchema {
@@ -184,6 +198,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:DescribeCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static EXPORT_CERTIFICATE: OperationSchema = OperationSchema {
@@ -208,6 +229,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:ExportCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static GET_ACCOUNT_CONFIGURATION: OperationSchema = OperationSchema {
@@ -222,6 +250,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ThrottlingException", code: "ThrottlingException", status: 400 },
             ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "acm:GetAccountConfiguration",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static GET_CERTIFICATE: OperationSchema = OperationSchema {
@@ -245,6 +280,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:GetCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static IMPORT_CERTIFICATE: OperationSchema = OperationSchema {
@@ -273,6 +315,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:ImportCertificate",
+            resources: &["arn:aws:acm:{region}:{account}:{CertificateArn|certificate/*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static LIST_CERTIFICATES: OperationSchema = OperationSchema {
@@ -287,6 +336,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
             ErrorSchema { shape: "InvalidArgsException", code: "InvalidArgsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "acm:ListCertificates",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_CERTIFICATE: OperationSchema = OperationSchema {
@@ -305,6 +361,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:ListTagsForCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static PUT_ACCOUNT_CONFIGURATION: OperationSchema = OperationSchema {
@@ -321,6 +384,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 400 },
             ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "acm:PutAccountConfiguration",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static REMOVE_TAGS_FROM_CERTIFICATE: OperationSchema = OperationSchema {
@@ -347,6 +417,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:RemoveTagsFromCertificate",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static REQUEST_CERTIFICATE: OperationSchema = OperationSchema {
@@ -374,6 +451,17 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "acm:RequestCertificate",
+            resources: &["arn:aws:acm:{region}:{account}:certificate/*"],
+            keys: &[
+                ("acm:domainnames", "{DomainName}"),
+                ("acm:keyalgorithm", "{KeyAlgorithm}"),
+                ("acm:validationmethod", "{ValidationMethod}"),
+            ],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static RESEND_VALIDATION_EMAIL: OperationSchema = OperationSchema {
@@ -398,6 +486,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:ResendValidationEmail",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 
     pub(crate) static UPDATE_CERTIFICATE_OPTIONS: OperationSchema = OperationSchema {
@@ -418,5 +513,12 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "acm:UpdateCertificateOptions",
+            resources: &["{CertificateArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("acm:AddTagsToCertificate"),
+        },
     };
 }

@@ -109,7 +109,7 @@ impl Operation for UntagResource {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static DELETE_SCALING_POLICY: OperationSchema = OperationSchema {
         name: "DeleteScalingPolicy",
@@ -129,6 +129,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DeleteScalingPolicy",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_SCHEDULED_ACTION: OperationSchema = OperationSchema {
@@ -149,6 +159,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DeleteScheduledAction",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DEREGISTER_SCALABLE_TARGET: OperationSchema = OperationSchema {
@@ -169,6 +189,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DeregisterScalableTarget",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SCALABLE_TARGETS: OperationSchema = OperationSchema {
@@ -193,6 +223,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DescribeScalableTargets",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SCALING_ACTIVITIES: OperationSchema = OperationSchema {
@@ -217,6 +254,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DescribeScalingActivities",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SCALING_POLICIES: OperationSchema = OperationSchema {
@@ -246,6 +290,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DescribeScalingPolicies",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SCHEDULED_ACTIONS: OperationSchema = OperationSchema {
@@ -270,6 +321,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:DescribeScheduledActions",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -285,6 +343,13 @@ pub(super) mod schemas {
             code: "ResourceNotFoundException",
             status: 400,
         }],
+        access: &AccessSchema {
+            action: "application-autoscaling:ListTagsForResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static PUT_SCALING_POLICY: OperationSchema = OperationSchema {
@@ -311,6 +376,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:PutScalingPolicy",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static PUT_SCHEDULED_ACTION: OperationSchema = OperationSchema {
@@ -332,6 +407,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:PutScheduledAction",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static REGISTER_SCALABLE_TARGET: OperationSchema = OperationSchema {
@@ -352,6 +437,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceException", code: "InternalServiceException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:RegisterScalableTarget",
+            resources: &["arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"],
+            keys: &[
+                ("application-autoscaling:scalable-dimension", "{ScalableDimension}"),
+                ("application-autoscaling:service-namespace", "{ServiceNamespace}"),
+            ],
+            passes: &[("application-autoscaling.amazonaws.com", "{RoleARN}")],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -371,6 +466,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTagsException", status: 400 },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:TagResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -389,5 +491,12 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "application-autoscaling:UntagResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("application-autoscaling:TagResource"),
+        },
     };
 }

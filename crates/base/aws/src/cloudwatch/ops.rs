@@ -165,7 +165,7 @@ impl Operation for UntagResource {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static DELETE_ALARMS: OperationSchema = OperationSchema {
         name: "DeleteAlarms",
@@ -176,6 +176,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ResourceNotFound", code: "ResourceNotFound", status: 404 }],
+        access: &AccessSchema {
+            action: "cloudwatch:DeleteAlarms",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmNames}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_DASHBOARDS: OperationSchema = OperationSchema {
@@ -195,6 +202,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:DeleteDashboards",
+            resources: &["arn:aws:cloudwatch::{account}:dashboard/{DashboardNames}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_ALARM_HISTORY: OperationSchema = OperationSchema {
@@ -206,6 +220,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 }],
+        access: &AccessSchema {
+            action: "cloudwatch:DescribeAlarmHistory",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmName|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_ALARMS: OperationSchema = OperationSchema {
@@ -217,6 +238,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 }],
+        access: &AccessSchema {
+            action: "cloudwatch:DescribeAlarms",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmNames|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_ALARMS_FOR_METRIC: OperationSchema = OperationSchema {
@@ -228,6 +256,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "cloudwatch:DescribeAlarmsForMetric",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static DISABLE_ALARM_ACTIONS: OperationSchema = OperationSchema {
@@ -239,6 +274,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "cloudwatch:DisableAlarmActions",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmNames}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static ENABLE_ALARM_ACTIONS: OperationSchema = OperationSchema {
@@ -250,6 +292,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "cloudwatch:EnableAlarmActions",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmNames}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static GET_DASHBOARD: OperationSchema = OperationSchema {
@@ -269,6 +318,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "DashboardNotFoundError", code: "ResourceNotFound", status: 404 },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:GetDashboard",
+            resources: &["arn:aws:cloudwatch::{account}:dashboard/{DashboardName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static GET_METRIC_DATA: OperationSchema = OperationSchema {
@@ -280,6 +336,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 }],
+        access: &AccessSchema {
+            action: "cloudwatch:GetMetricData",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static GET_METRIC_STATISTICS: OperationSchema = OperationSchema {
@@ -304,6 +367,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:GetMetricStatistics",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static LIST_DASHBOARDS: OperationSchema = OperationSchema {
@@ -322,6 +392,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:ListDashboards",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static LIST_METRICS: OperationSchema = OperationSchema {
@@ -340,6 +417,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:ListMetrics",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -363,6 +447,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:ListTagsForResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static PUT_COMPOSITE_ALARM: OperationSchema = OperationSchema {
@@ -374,6 +465,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "LimitExceededFault", code: "LimitExceeded", status: 400 }],
+        access: &AccessSchema {
+            action: "cloudwatch:PutCompositeAlarm",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static PUT_DASHBOARD: OperationSchema = OperationSchema {
@@ -389,6 +487,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:PutDashboard",
+            resources: &["arn:aws:cloudwatch::{account}:dashboard/{DashboardName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static PUT_METRIC_ALARM: OperationSchema = OperationSchema {
@@ -400,6 +505,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "LimitExceededFault", code: "LimitExceeded", status: 400 }],
+        access: &AccessSchema {
+            action: "cloudwatch:PutMetricAlarm",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static PUT_METRIC_DATA: OperationSchema = OperationSchema {
@@ -424,6 +536,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:PutMetricData",
+            resources: &["*"],
+            keys: &[("cloudwatch:namespace", "{Namespace}")],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static SET_ALARM_STATE: OperationSchema = OperationSchema {
@@ -438,6 +557,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ResourceNotFound", code: "ResourceNotFound", status: 404 },
             ErrorSchema { shape: "InvalidFormatFault", code: "InvalidFormat", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:SetAlarmState",
+            resources: &["arn:aws:cloudwatch:{region}:{account}:alarm:{AlarmName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -467,6 +593,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:TagResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -496,5 +629,12 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceFault", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "ConflictException", code: "ConflictException", status: 409 },
         ],
+        access: &AccessSchema {
+            action: "cloudwatch:UntagResource",
+            resources: &["{ResourceARN}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("cloudwatch:TagResource"),
+        },
     };
 }

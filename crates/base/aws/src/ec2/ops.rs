@@ -575,7 +575,7 @@ impl Operation for UpdateSecurityGroupRuleDescriptionsIngress {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static ALLOCATE_ADDRESS: OperationSchema = OperationSchema {
         name: "AllocateAddress",
@@ -586,6 +586,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AllocateAddress",
+            resources: &["arn:aws:ec2:{region}:{account}:elastic-ip/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static ASSOCIATE_ADDRESS: OperationSchema = OperationSchema {
@@ -597,6 +604,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AssociateAddress",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:elastic-ip/{AllocationId|*}",
+                "arn:aws:ec2:{region}:{account}:network-interface/{NetworkInterfaceId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static ASSOCIATE_ROUTE_TABLE: OperationSchema = OperationSchema {
@@ -608,6 +625,17 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AssociateRouteTable",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}",
+                "arn:aws:ec2:{region}:{account}:subnet/{SubnetId}",
+                "arn:aws:ec2:{region}:{account}:{GatewayId@id}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static ATTACH_INTERNET_GATEWAY: OperationSchema = OperationSchema {
@@ -619,6 +647,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AttachInternetGateway",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:internet-gateway/{InternetGatewayId}",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static AUTHORIZE_SECURITY_GROUP_EGRESS: OperationSchema = OperationSchema {
@@ -630,6 +668,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AuthorizeSecurityGroupEgress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static AUTHORIZE_SECURITY_GROUP_INGRESS: OperationSchema = OperationSchema {
@@ -641,6 +686,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:AuthorizeSecurityGroupIngress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_INTERNET_GATEWAY: OperationSchema = OperationSchema {
@@ -652,6 +704,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateInternetGateway",
+            resources: &["arn:aws:ec2:{region}:{account}:internet-gateway/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_NAT_GATEWAY: OperationSchema = OperationSchema {
@@ -663,6 +722,17 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateNatGateway",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:natgateway/*",
+                "arn:aws:ec2:{region}:{account}:subnet/{SubnetId}",
+                "arn:aws:ec2:{region}:{account}:elastic-ip/{AllocationId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_NETWORK_ACL: OperationSchema = OperationSchema {
@@ -674,6 +744,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateNetworkAcl",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:network-acl/*",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
@@ -685,6 +765,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateNetworkAclEntry",
+            resources: &["arn:aws:ec2:{region}:{account}:network-acl/{NetworkAclId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_NETWORK_INTERFACE: OperationSchema = OperationSchema {
@@ -696,6 +783,17 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateNetworkInterface",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:network-interface/*",
+                "arn:aws:ec2:{region}:{account}:subnet/{SubnetId}",
+                "arn:aws:ec2:{region}:{account}:security-group/{Groups}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_ROUTE: OperationSchema = OperationSchema {
@@ -707,6 +805,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateRoute",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_ROUTE_TABLE: OperationSchema = OperationSchema {
@@ -718,6 +823,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateRouteTable",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:route-table/*",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_SECURITY_GROUP: OperationSchema = OperationSchema {
@@ -729,6 +844,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateSecurityGroup",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:security-group/*",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_SUBNET: OperationSchema = OperationSchema {
@@ -740,6 +865,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateSubnet",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:subnet/*",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_TAGS: OperationSchema = OperationSchema {
@@ -751,6 +886,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateTags",
+            resources: &["arn:aws:ec2:{region}:{account}:{Resources@id}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_VPC: OperationSchema = OperationSchema {
@@ -762,6 +904,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateVpc",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static CREATE_VPC_ENDPOINT: OperationSchema = OperationSchema {
@@ -773,6 +922,19 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateVpcEndpoint",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:vpc-endpoint/*",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+                "arn:aws:ec2:{region}:{account}:route-table/{RouteTableIds}",
+                "arn:aws:ec2:{region}:{account}:subnet/{SubnetIds}",
+                "arn:aws:ec2:{region}:{account}:security-group/{SecurityGroupIds}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_INTERNET_GATEWAY: OperationSchema = OperationSchema {
@@ -784,6 +946,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteInternetGateway",
+            resources: &["arn:aws:ec2:{region}:{account}:internet-gateway/{InternetGatewayId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_NAT_GATEWAY: OperationSchema = OperationSchema {
@@ -795,6 +964,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteNatGateway",
+            resources: &["arn:aws:ec2:{region}:{account}:natgateway/{NatGatewayId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_NETWORK_ACL: OperationSchema = OperationSchema {
@@ -806,6 +982,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteNetworkAcl",
+            resources: &["arn:aws:ec2:{region}:{account}:network-acl/{NetworkAclId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
@@ -817,6 +1000,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteNetworkAclEntry",
+            resources: &["arn:aws:ec2:{region}:{account}:network-acl/{NetworkAclId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_NETWORK_INTERFACE: OperationSchema = OperationSchema {
@@ -828,6 +1018,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteNetworkInterface",
+            resources: &["arn:aws:ec2:{region}:{account}:network-interface/{NetworkInterfaceId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_ROUTE: OperationSchema = OperationSchema {
@@ -839,6 +1036,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteRoute",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_ROUTE_TABLE: OperationSchema = OperationSchema {
@@ -850,6 +1054,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteRouteTable",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_SECURITY_GROUP: OperationSchema = OperationSchema {
@@ -861,6 +1072,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteSecurityGroup",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_SUBNET: OperationSchema = OperationSchema {
@@ -872,6 +1090,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteSubnet",
+            resources: &["arn:aws:ec2:{region}:{account}:subnet/{SubnetId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_TAGS: OperationSchema = OperationSchema {
@@ -883,6 +1108,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteTags",
+            resources: &["arn:aws:ec2:{region}:{account}:{Resources@id}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_VPC: OperationSchema = OperationSchema {
@@ -894,6 +1126,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteVpc",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/{VpcId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DELETE_VPC_ENDPOINTS: OperationSchema = OperationSchema {
@@ -905,6 +1144,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteVpcEndpoints",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc-endpoint/{VpcEndpointIds}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -916,6 +1162,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeAccountAttributes",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_ADDRESSES: OperationSchema = OperationSchema {
@@ -927,6 +1180,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeAddresses",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -938,6 +1198,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeAddressesAttribute",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_AVAILABILITY_ZONES: OperationSchema = OperationSchema {
@@ -949,6 +1216,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeAvailabilityZones",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_DHCP_OPTIONS: OperationSchema = OperationSchema {
@@ -960,6 +1234,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeDhcpOptions",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_INTERNET_GATEWAYS: OperationSchema = OperationSchema {
@@ -971,6 +1252,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeInternetGateways",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS: OperationSchema = OperationSchema {
@@ -982,6 +1270,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeManagedPrefixLists",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_NAT_GATEWAYS: OperationSchema = OperationSchema {
@@ -993,6 +1288,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeNatGateways",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_NETWORK_ACLS: OperationSchema = OperationSchema {
@@ -1004,6 +1306,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeNetworkAcls",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -1015,6 +1324,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeNetworkInterfaceAttribute",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_NETWORK_INTERFACES: OperationSchema = OperationSchema {
@@ -1026,6 +1342,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeNetworkInterfaces",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_PREFIX_LISTS: OperationSchema = OperationSchema {
@@ -1037,6 +1360,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribePrefixLists",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_REGIONS: OperationSchema = OperationSchema {
@@ -1048,6 +1378,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeRegions",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_ROUTE_TABLES: OperationSchema = OperationSchema {
@@ -1059,6 +1396,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeRouteTables",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_SECURITY_GROUP_RULES: OperationSchema = OperationSchema {
@@ -1070,6 +1414,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeSecurityGroupRules",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_SECURITY_GROUPS: OperationSchema = OperationSchema {
@@ -1081,6 +1432,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeSecurityGroups",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_SUBNETS: OperationSchema = OperationSchema {
@@ -1092,6 +1450,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeSubnets",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_TAGS: OperationSchema = OperationSchema {
@@ -1103,6 +1468,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeTags",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_VPC_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -1114,6 +1486,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeVpcAttribute",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/{VpcId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES: OperationSchema = OperationSchema {
@@ -1125,6 +1504,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeVpcEndpointServices",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_VPC_ENDPOINTS: OperationSchema = OperationSchema {
@@ -1136,6 +1522,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeVpcEndpoints",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_VPCS: OperationSchema = OperationSchema {
@@ -1147,6 +1540,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeVpcs",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DETACH_INTERNET_GATEWAY: OperationSchema = OperationSchema {
@@ -1158,6 +1558,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DetachInternetGateway",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:internet-gateway/{InternetGatewayId}",
+                "arn:aws:ec2:{region}:{account}:vpc/{VpcId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DISASSOCIATE_ADDRESS: OperationSchema = OperationSchema {
@@ -1169,6 +1579,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DisassociateAddress",
+            resources: &["arn:aws:ec2:{region}:{account}:elastic-ip/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static DISASSOCIATE_ROUTE_TABLE: OperationSchema = OperationSchema {
@@ -1180,6 +1597,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DisassociateRouteTable",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES: OperationSchema = OperationSchema {
@@ -1191,6 +1615,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:GetManagedPrefixListEntries",
+            resources: &["arn:aws:ec2:{region}:{account}:prefix-list/{PrefixListId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static GET_SECURITY_GROUPS_FOR_VPC: OperationSchema = OperationSchema {
@@ -1202,6 +1633,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:GetSecurityGroupsForVpc",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/{VpcId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -1213,6 +1651,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ModifyNetworkInterfaceAttribute",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:network-interface/{NetworkInterfaceId}",
+                "arn:aws:ec2:{region}:{account}:security-group/{Groups}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static MODIFY_SECURITY_GROUP_RULES: OperationSchema = OperationSchema {
@@ -1224,6 +1672,16 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ModifySecurityGroupRules",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:security-group/{GroupId}",
+                "arn:aws:ec2:{region}:{account}:security-group-rule/{SecurityGroupRules.SecurityGroupRuleId}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static MODIFY_SUBNET_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -1235,6 +1693,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ModifySubnetAttribute",
+            resources: &["arn:aws:ec2:{region}:{account}:subnet/{SubnetId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static MODIFY_VPC_ATTRIBUTE: OperationSchema = OperationSchema {
@@ -1246,6 +1711,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ModifyVpcAttribute",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/{VpcId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static MODIFY_VPC_ENDPOINT: OperationSchema = OperationSchema {
@@ -1257,6 +1729,18 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ModifyVpcEndpoint",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:vpc-endpoint/{VpcEndpointId}",
+                "arn:aws:ec2:{region}:{account}:route-table/{AddRouteTableIds}",
+                "arn:aws:ec2:{region}:{account}:subnet/{AddSubnetIds}",
+                "arn:aws:ec2:{region}:{account}:security-group/{AddSecurityGroupIds}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static RELEASE_ADDRESS: OperationSchema = OperationSchema {
@@ -1268,6 +1752,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ReleaseAddress",
+            resources: &["arn:aws:ec2:{region}:{account}:elastic-ip/{AllocationId|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION: OperationSchema = OperationSchema {
@@ -1279,6 +1770,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ReplaceNetworkAclAssociation",
+            resources: &["arn:aws:ec2:{region}:{account}:network-acl/{NetworkAclId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REPLACE_NETWORK_ACL_ENTRY: OperationSchema = OperationSchema {
@@ -1290,6 +1788,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ReplaceNetworkAclEntry",
+            resources: &["arn:aws:ec2:{region}:{account}:network-acl/{NetworkAclId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REPLACE_ROUTE: OperationSchema = OperationSchema {
@@ -1301,6 +1806,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ReplaceRoute",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REPLACE_ROUTE_TABLE_ASSOCIATION: OperationSchema = OperationSchema {
@@ -1312,6 +1824,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:ReplaceRouteTableAssociation",
+            resources: &["arn:aws:ec2:{region}:{account}:route-table/{RouteTableId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REVOKE_SECURITY_GROUP_EGRESS: OperationSchema = OperationSchema {
@@ -1323,6 +1842,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:RevokeSecurityGroupEgress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static REVOKE_SECURITY_GROUP_INGRESS: OperationSchema = OperationSchema {
@@ -1334,6 +1860,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:RevokeSecurityGroupIngress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS: OperationSchema = OperationSchema {
@@ -1345,6 +1878,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:UpdateSecurityGroupRuleDescriptionsEgress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 
     pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS: OperationSchema = OperationSchema {
@@ -1356,5 +1896,12 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
+            resources: &["arn:aws:ec2:{region}:{account}:security-group/{GroupId|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
     };
 }

@@ -326,7 +326,7 @@ impl Operation for UploadLayerPart {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static BATCH_CHECK_LAYER_AVAILABILITY: OperationSchema = OperationSchema {
         name: "BatchCheckLayerAvailability",
@@ -349,6 +349,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ecr:BatchCheckLayerAvailability",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static BATCH_DELETE_IMAGE: OperationSchema = OperationSchema {
@@ -372,6 +379,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:BatchDeleteImage",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static BATCH_GET_IMAGE: OperationSchema = OperationSchema {
@@ -401,6 +415,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:BatchGetImage",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static BATCH_GET_REPOSITORY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
@@ -425,6 +446,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:BatchGetRepositoryScanningConfiguration",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryNames}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static COMPLETE_LAYER_UPLOAD: OperationSchema = OperationSchema {
@@ -462,6 +490,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "EmptyUploadException", code: "EmptyUploadException", status: 400 },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:CompleteLayerUpload",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static CREATE_REPOSITORY: OperationSchema = OperationSchema {
@@ -493,6 +528,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:CreateRepository",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
@@ -522,6 +564,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DeleteLifecyclePolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_REGISTRY_POLICY: OperationSchema = OperationSchema {
@@ -546,6 +595,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DeleteRegistryPolicy",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_REPOSITORY: OperationSchema = OperationSchema {
@@ -575,6 +631,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DeleteRepository",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_REPOSITORY_POLICY: OperationSchema = OperationSchema {
@@ -603,6 +666,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:DeleteRepositoryPolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_IMAGE_REPLICATION_STATUS: OperationSchema = OperationSchema {
@@ -628,6 +698,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DescribeImageReplicationStatus",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_IMAGE_SCAN_FINDINGS: OperationSchema = OperationSchema {
@@ -654,6 +731,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ScanNotFoundException", code: "ScanNotFoundException", status: 400 },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DescribeImageScanFindings",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_IMAGES: OperationSchema = OperationSchema {
@@ -678,6 +762,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ImageNotFoundException", code: "ImageNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DescribeImages",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_REGISTRY: OperationSchema = OperationSchema {
@@ -697,6 +788,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:DescribeRegistry",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_REPOSITORIES: OperationSchema = OperationSchema {
@@ -720,6 +818,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:DescribeRepositories",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryNames|*}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_ACCOUNT_SETTING: OperationSchema = OperationSchema {
@@ -739,6 +844,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetAccountSetting",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_AUTHORIZATION_TOKEN: OperationSchema = OperationSchema {
@@ -757,6 +869,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetAuthorizationToken",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_DOWNLOAD_URL_FOR_LAYER: OperationSchema = OperationSchema {
@@ -791,6 +910,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetDownloadUrlForLayer",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
@@ -820,6 +946,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetLifecyclePolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_LIFECYCLE_POLICY_PREVIEW: OperationSchema = OperationSchema {
@@ -849,6 +982,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetLifecyclePolicyPreview",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_REGISTRY_POLICY: OperationSchema = OperationSchema {
@@ -873,6 +1013,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetRegistryPolicy",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_REGISTRY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
@@ -892,6 +1039,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetRegistryScanningConfiguration",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static GET_REPOSITORY_POLICY: OperationSchema = OperationSchema {
@@ -920,6 +1074,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:GetRepositoryPolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static INITIATE_LAYER_UPLOAD: OperationSchema = OperationSchema {
@@ -944,6 +1105,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:InitiateLayerUpload",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static LIST_IMAGE_REFERRERS: OperationSchema = OperationSchema {
@@ -973,6 +1141,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:ListImageReferrers",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static LIST_IMAGES: OperationSchema = OperationSchema {
@@ -996,6 +1171,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:ListImages",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -1019,6 +1201,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ecr:ListTagsForResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_ACCOUNT_SETTING: OperationSchema = OperationSchema {
@@ -1039,6 +1228,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutAccountSetting",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_IMAGE: OperationSchema = OperationSchema {
@@ -1085,6 +1281,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutImage",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_IMAGE_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
@@ -1109,6 +1312,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutImageScanningConfiguration",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_IMAGE_TAG_MUTABILITY: OperationSchema = OperationSchema {
@@ -1132,6 +1342,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutImageTagMutability",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_LIFECYCLE_POLICY: OperationSchema = OperationSchema {
@@ -1156,6 +1373,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutLifecyclePolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_REGISTRY_SCANNING_CONFIGURATION: OperationSchema = OperationSchema {
@@ -1180,6 +1404,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutRegistryScanningConfiguration",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static PUT_REPLICATION_CONFIGURATION: OperationSchema = OperationSchema {
@@ -1199,6 +1430,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:PutReplicationConfiguration",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static SET_REPOSITORY_POLICY: OperationSchema = OperationSchema {
@@ -1222,6 +1460,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecr:SetRepositoryPolicy",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static START_IMAGE_SCAN: OperationSchema = OperationSchema {
@@ -1254,6 +1499,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
             ErrorSchema { shape: "ImageArchivedException", code: "ImageArchivedException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:StartImageScan",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static START_LIFECYCLE_POLICY_PREVIEW: OperationSchema = OperationSchema {
@@ -1288,6 +1540,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:StartLifecyclePolicyPreview",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -1317,6 +1576,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ecr:TagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -1346,6 +1612,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServerException", code: "ServerException", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ecr:UntagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 
     pub(crate) static UPLOAD_LAYER_PART: OperationSchema = OperationSchema {
@@ -1377,5 +1650,12 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
             ErrorSchema { shape: "KmsException", code: "KmsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecr:UploadLayerPart",
+            resources: &["arn:aws:ecr:{region}:{registryId,account}:repository/{repositoryName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecr:TagResource"),
+        },
     };
 }

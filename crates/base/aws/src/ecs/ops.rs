@@ -293,7 +293,7 @@ impl Operation for UpdateTaskProtection {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static CREATE_CLUSTER: OperationSchema = OperationSchema {
         name: "CreateCluster",
@@ -318,6 +318,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:CreateCluster",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{clusterName|default}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static CREATE_SERVICE: OperationSchema = OperationSchema {
@@ -355,6 +362,17 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:CreateService",
+            resources: &["arn:aws:ecs:{region}:{account}:service/{cluster|default}/{serviceName}"],
+            keys: &[
+                ("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}"),
+                ("ecs:enable-execute-command", "{enableExecuteCommand|false}"),
+                ("ecs:task-definition", "arn:aws:ecs:{region}:{account}:task-definition/{taskDefinition}"),
+            ],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_ACCOUNT_SETTING: OperationSchema = OperationSchema {
@@ -375,6 +393,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DeleteAccountSetting",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_CLUSTER: OperationSchema = OperationSchema {
@@ -421,6 +446,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DeleteCluster",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{cluster}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_SERVICE: OperationSchema = OperationSchema {
@@ -443,6 +475,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ServiceNotFoundException", code: "ServiceNotFoundException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DeleteService",
+            resources: &["arn:aws:ecs:{region}:{account}:service/{cluster|default}/{service}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_TASK_DEFINITIONS: OperationSchema = OperationSchema {
@@ -463,6 +502,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DeleteTaskDefinitions",
+            resources: &["arn:aws:ecs:{region}:{account}:task-definition/{taskDefinitions}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DEREGISTER_TASK_DEFINITION: OperationSchema = OperationSchema {
@@ -483,6 +529,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DeregisterTaskDefinition",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_CAPACITY_PROVIDERS: OperationSchema = OperationSchema {
@@ -509,6 +562,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeCapacityProviders",
+            resources: &["arn:aws:ecs:{region}:{account}:capacity-provider/{capacityProviders}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_CLUSTERS: OperationSchema = OperationSchema {
@@ -529,6 +589,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeClusters",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{clusters|default}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SERVICE_DEPLOYMENTS: OperationSchema = OperationSchema {
@@ -556,6 +623,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeServiceDeployments",
+            resources: &["{serviceDeploymentArns}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SERVICE_REVISIONS: OperationSchema = OperationSchema {
@@ -583,6 +657,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeServiceRevisions",
+            resources: &["{serviceRevisionArns}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SERVICES: OperationSchema = OperationSchema {
@@ -604,6 +685,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeServices",
+            resources: &["arn:aws:ecs:{region}:{account}:service/{cluster|default}/{services}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_TASK_DEFINITION: OperationSchema = OperationSchema {
@@ -624,6 +712,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeTaskDefinition",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_TASKS: OperationSchema = OperationSchema {
@@ -645,6 +740,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:DescribeTasks",
+            resources: &["arn:aws:ecs:{region}:{account}:task/{cluster|default}/{tasks}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static GET_TASK_PROTECTION: OperationSchema = OperationSchema {
@@ -676,6 +778,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:GetTaskProtection",
+            resources: &["arn:aws:ecs:{region}:{account}:task/{cluster|default}/{tasks}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_ACCOUNT_SETTINGS: OperationSchema = OperationSchema {
@@ -696,6 +805,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListAccountSettings",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_CLUSTERS: OperationSchema = OperationSchema {
@@ -716,6 +832,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListClusters",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_SERVICE_DEPLOYMENTS: OperationSchema = OperationSchema {
@@ -743,6 +866,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListServiceDeployments",
+            resources: &["arn:aws:ecs:{region}:{account}:service/{cluster|default}/{service}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_SERVICES: OperationSchema = OperationSchema {
@@ -764,6 +894,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListServices",
+            resources: &["*"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -785,6 +922,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListTagsForResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TASK_DEFINITION_FAMILIES: OperationSchema = OperationSchema {
@@ -805,6 +949,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListTaskDefinitionFamilies",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TASK_DEFINITIONS: OperationSchema = OperationSchema {
@@ -825,6 +976,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListTaskDefinitions",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TASKS: OperationSchema = OperationSchema {
@@ -847,6 +1005,15 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ServiceNotFoundException", code: "ServiceNotFoundException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:ListTasks",
+            resources: &[
+                "arn:aws:ecs:{region}:{account}:container-instance/{cluster|default}/{containerInstance}",
+            ],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static PUT_ACCOUNT_SETTING: OperationSchema = OperationSchema {
@@ -867,6 +1034,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:PutAccountSetting",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static PUT_ACCOUNT_SETTING_DEFAULT: OperationSchema = OperationSchema {
@@ -887,6 +1061,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:PutAccountSettingDefault",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static PUT_CLUSTER_CAPACITY_PROVIDERS: OperationSchema = OperationSchema {
@@ -914,6 +1095,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:PutClusterCapacityProviders",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{cluster}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static REGISTER_TASK_DEFINITION: OperationSchema = OperationSchema {
@@ -935,6 +1123,16 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:RegisterTaskDefinition",
+            resources: &["arn:aws:ecs:{region}:{account}:task-definition/{family}:*"],
+            keys: &[],
+            passes: &[
+                ("ecs-tasks.amazonaws.com", "{taskRoleArn}"),
+                ("ecs-tasks.amazonaws.com", "{executionRoleArn}"),
+            ],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static RUN_TASK: OperationSchema = OperationSchema {
@@ -969,6 +1167,19 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:RunTask",
+            resources: &["arn:aws:ecs:{region}:{account}:task-definition/{taskDefinition}"],
+            keys: &[
+                ("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}"),
+                ("ecs:enable-execute-command", "{enableExecuteCommand|false}"),
+            ],
+            passes: &[
+                ("ecs-tasks.amazonaws.com", "{overrides.taskRoleArn}"),
+                ("ecs-tasks.amazonaws.com", "{overrides.executionRoleArn}"),
+            ],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static STOP_SERVICE_DEPLOYMENT: OperationSchema = OperationSchema {
@@ -1000,6 +1211,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:StopServiceDeployment",
+            resources: &["{serviceDeploymentArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static STOP_TASK: OperationSchema = OperationSchema {
@@ -1021,6 +1239,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:StopTask",
+            resources: &["arn:aws:ecs:{region}:{account}:task/{cluster|default}/{task}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -1048,6 +1273,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:TagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -1074,6 +1306,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:UntagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_CLUSTER: OperationSchema = OperationSchema {
@@ -1100,6 +1339,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:UpdateCluster",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{cluster}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_CLUSTER_SETTINGS: OperationSchema = OperationSchema {
@@ -1126,6 +1372,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ClientException", code: "ClientException", status: 400 },
             ErrorSchema { shape: "ClusterNotFoundException", code: "ClusterNotFoundException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ecs:UpdateClusterSettings",
+            resources: &["arn:aws:ecs:{region}:{account}:cluster/{cluster}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_SERVICE: OperationSchema = OperationSchema {
@@ -1169,6 +1422,17 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:UpdateService",
+            resources: &["arn:aws:ecs:{region}:{account}:service/{cluster|default}/{service}"],
+            keys: &[
+                ("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}"),
+                ("ecs:enable-execute-command", "{enableExecuteCommand|false}"),
+                ("ecs:task-definition", "arn:aws:ecs:{region}:{account}:task-definition/{taskDefinition}"),
+            ],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_TASK_PROTECTION: OperationSchema = OperationSchema {
@@ -1200,5 +1464,12 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ecs:UpdateTaskProtection",
+            resources: &["arn:aws:ecs:{region}:{account}:task/{cluster|default}/{tasks}"],
+            keys: &[("ecs:cluster", "arn:aws:ecs:{region}:{account}:cluster/{cluster|default}")],
+            passes: &[],
+            tagging: Some("ecs:TagResource"),
+        },
     };
 }

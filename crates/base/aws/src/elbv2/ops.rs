@@ -3,6 +3,14 @@
 
 use pileus_model::Operation;
 
+pub struct AddListenerCertificates;
+
+impl Operation for AddListenerCertificates {
+    type Input = super::AddListenerCertificatesInput;
+    type Output = super::AddListenerCertificatesOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::ADD_LISTENER_CERTIFICATES;
+}
+
 pub struct AddTags;
 
 impl Operation for AddTags {
@@ -83,6 +91,14 @@ impl Operation for DeregisterTargets {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DEREGISTER_TARGETS;
 }
 
+pub struct DescribeAccountLimits;
+
+impl Operation for DescribeAccountLimits {
+    type Input = super::DescribeAccountLimitsInput;
+    type Output = super::DescribeAccountLimitsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_ACCOUNT_LIMITS;
+}
+
 pub struct DescribeCapacityReservation;
 
 impl Operation for DescribeCapacityReservation {
@@ -97,6 +113,14 @@ impl Operation for DescribeListenerAttributes {
     type Input = super::DescribeListenerAttributesInput;
     type Output = super::DescribeListenerAttributesOutput;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_LISTENER_ATTRIBUTES;
+}
+
+pub struct DescribeListenerCertificates;
+
+impl Operation for DescribeListenerCertificates {
+    type Input = super::DescribeListenerCertificatesInput;
+    type Output = super::DescribeListenerCertificatesOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_LISTENER_CERTIFICATES;
 }
 
 pub struct DescribeListeners;
@@ -129,6 +153,14 @@ impl Operation for DescribeRules {
     type Input = super::DescribeRulesInput;
     type Output = super::DescribeRulesOutput;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_RULES;
+}
+
+pub struct DescribeSSLPolicies;
+
+impl Operation for DescribeSSLPolicies {
+    type Input = super::DescribeSSLPoliciesInput;
+    type Output = super::DescribeSSLPoliciesOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_SSL_POLICIES;
 }
 
 pub struct DescribeTags;
@@ -211,12 +243,28 @@ impl Operation for RegisterTargets {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REGISTER_TARGETS;
 }
 
+pub struct RemoveListenerCertificates;
+
+impl Operation for RemoveListenerCertificates {
+    type Input = super::RemoveListenerCertificatesInput;
+    type Output = super::RemoveListenerCertificatesOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REMOVE_LISTENER_CERTIFICATES;
+}
+
 pub struct RemoveTags;
 
 impl Operation for RemoveTags {
     type Input = super::RemoveTagsInput;
     type Output = super::RemoveTagsOutput;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::REMOVE_TAGS;
+}
+
+pub struct SetIpAddressType;
+
+impl Operation for SetIpAddressType {
+    type Input = super::SetIpAddressTypeInput;
+    type Output = super::SetIpAddressTypeOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_IP_ADDRESS_TYPE;
 }
 
 pub struct SetRulePriorities;
@@ -227,9 +275,47 @@ impl Operation for SetRulePriorities {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_RULE_PRIORITIES;
 }
 
+pub struct SetSecurityGroups;
+
+impl Operation for SetSecurityGroups {
+    type Input = super::SetSecurityGroupsInput;
+    type Output = super::SetSecurityGroupsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_SECURITY_GROUPS;
+}
+
+pub struct SetSubnets;
+
+impl Operation for SetSubnets {
+    type Input = super::SetSubnetsInput;
+    type Output = super::SetSubnetsOutput;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::SET_SUBNETS;
+}
+
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
+
+    pub(crate) static ADD_LISTENER_CERTIFICATES: OperationSchema = OperationSchema {
+        name: "AddListenerCertificates",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::ADD_LISTENER_CERTIFICATES_INPUT,
+        output: &super::super::schema::ADD_LISTENER_CERTIFICATES_OUTPUT,
+        result_wrapper: "AddListenerCertificatesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ListenerNotFoundException", code: "ListenerNotFound", status: 400 },
+            ErrorSchema { shape: "TooManyCertificatesException", code: "TooManyCertificates", status: 400 },
+            ErrorSchema { shape: "CertificateNotFoundException", code: "CertificateNotFound", status: 400 },
+        ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:AddListenerCertificates",
+            resources: &["{ListenerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
 
     pub(crate) static ADD_TAGS: OperationSchema = OperationSchema {
         name: "AddTags",
@@ -248,6 +334,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "RuleNotFoundException", code: "RuleNotFound", status: 400 },
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:AddTags",
+            resources: &["{ResourceArns}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_LISTENER: OperationSchema = OperationSchema {
@@ -304,6 +397,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
             ErrorSchema { shape: "TrustStoreNotReadyException", code: "TrustStoreNotReady", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:CreateListener",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static CREATE_LOAD_BALANCER: OperationSchema = OperationSchema {
@@ -345,6 +445,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:CreateLoadBalancer",
+            resources: &["arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/app/{Name}/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static CREATE_RULE: OperationSchema = OperationSchema {
@@ -396,6 +503,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTags", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:CreateRule",
+            resources: &["{ListenerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static CREATE_TARGET_GROUP: OperationSchema = OperationSchema {
@@ -420,6 +534,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTags", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:CreateTargetGroup",
+            resources: &["arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{Name}/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DELETE_LISTENER: OperationSchema = OperationSchema {
@@ -434,6 +555,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ListenerNotFoundException", code: "ListenerNotFound", status: 400 },
             ErrorSchema { shape: "ResourceInUseException", code: "ResourceInUse", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DeleteListener",
+            resources: &["{ListenerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DELETE_LOAD_BALANCER: OperationSchema = OperationSchema {
@@ -453,6 +581,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ResourceInUseException", code: "ResourceInUse", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DeleteLoadBalancer",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DELETE_RULE: OperationSchema = OperationSchema {
@@ -471,6 +606,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DeleteRule",
+            resources: &["{RuleArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DELETE_TARGET_GROUP: OperationSchema = OperationSchema {
@@ -482,6 +624,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ResourceInUseException", code: "ResourceInUse", status: 400 }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DeleteTargetGroup",
+            resources: &["{TargetGroupArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DEREGISTER_TARGETS: OperationSchema = OperationSchema {
@@ -496,6 +645,31 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TargetGroupNotFoundException", code: "TargetGroupNotFound", status: 400 },
             ErrorSchema { shape: "InvalidTargetException", code: "InvalidTarget", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DeregisterTargets",
+            resources: &["{TargetGroupArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static DESCRIBE_ACCOUNT_LIMITS: OperationSchema = OperationSchema {
+        name: "DescribeAccountLimits",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_ACCOUNT_LIMITS_INPUT,
+        output: &super::super::schema::DESCRIBE_ACCOUNT_LIMITS_OUTPUT,
+        result_wrapper: "DescribeAccountLimitsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeAccountLimits",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_CAPACITY_RESERVATION: OperationSchema = OperationSchema {
@@ -511,6 +685,13 @@ pub(super) mod schemas {
             code: "LoadBalancerNotFound",
             status: 400,
         }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeCapacityReservation",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_LISTENER_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -522,6 +703,31 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ListenerNotFoundException", code: "ListenerNotFound", status: 400 }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeListenerAttributes",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static DESCRIBE_LISTENER_CERTIFICATES: OperationSchema = OperationSchema {
+        name: "DescribeListenerCertificates",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_LISTENER_CERTIFICATES_INPUT,
+        output: &super::super::schema::DESCRIBE_LISTENER_CERTIFICATES_OUTPUT,
+        result_wrapper: "DescribeListenerCertificatesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema { shape: "ListenerNotFoundException", code: "ListenerNotFound", status: 400 }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeListenerCertificates",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_LISTENERS: OperationSchema = OperationSchema {
@@ -537,6 +743,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LoadBalancerNotFoundException", code: "LoadBalancerNotFound", status: 400 },
             ErrorSchema { shape: "UnsupportedProtocolException", code: "UnsupportedProtocol", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeListeners",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_LOAD_BALANCER_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -552,6 +765,13 @@ pub(super) mod schemas {
             code: "LoadBalancerNotFound",
             status: 400,
         }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeLoadBalancerAttributes",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_LOAD_BALANCERS: OperationSchema = OperationSchema {
@@ -567,6 +787,13 @@ pub(super) mod schemas {
             code: "LoadBalancerNotFound",
             status: 400,
         }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeLoadBalancers",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_RULES: OperationSchema = OperationSchema {
@@ -582,6 +809,35 @@ pub(super) mod schemas {
             ErrorSchema { shape: "RuleNotFoundException", code: "RuleNotFound", status: 400 },
             ErrorSchema { shape: "UnsupportedProtocolException", code: "UnsupportedProtocol", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeRules",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static DESCRIBE_SSL_POLICIES: OperationSchema = OperationSchema {
+        name: "DescribeSSLPolicies",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_SSL_POLICIES_INPUT,
+        output: &super::super::schema::DESCRIBE_SSL_POLICIES_OUTPUT,
+        result_wrapper: "DescribeSSLPoliciesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema {
+            shape: "SSLPolicyNotFoundException",
+            code: "SSLPolicyNotFound",
+            status: 400,
+        }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeSSLPolicies",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_TAGS: OperationSchema = OperationSchema {
@@ -599,6 +855,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "RuleNotFoundException", code: "RuleNotFound", status: 400 },
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeTags",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_TARGET_GROUP_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -614,6 +877,13 @@ pub(super) mod schemas {
             code: "TargetGroupNotFound",
             status: 400,
         }],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeTargetGroupAttributes",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_TARGET_GROUPS: OperationSchema = OperationSchema {
@@ -628,6 +898,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LoadBalancerNotFoundException", code: "LoadBalancerNotFound", status: 400 },
             ErrorSchema { shape: "TargetGroupNotFoundException", code: "TargetGroupNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeTargetGroups",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static DESCRIBE_TARGET_HEALTH: OperationSchema = OperationSchema {
@@ -643,6 +920,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TargetGroupNotFoundException", code: "TargetGroupNotFound", status: 400 },
             ErrorSchema { shape: "HealthUnavailableException", code: "HealthUnavailable", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:DescribeTargetHealth",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static MODIFY_LISTENER: OperationSchema = OperationSchema {
@@ -698,6 +982,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
             ErrorSchema { shape: "TrustStoreNotReadyException", code: "TrustStoreNotReady", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:ModifyListener",
+            resources: &["{ListenerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static MODIFY_LOAD_BALANCER_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -716,6 +1007,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:ModifyLoadBalancerAttributes",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static MODIFY_RULE: OperationSchema = OperationSchema {
@@ -763,6 +1061,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:ModifyRule",
+            resources: &["{RuleArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static MODIFY_TARGET_GROUP: OperationSchema = OperationSchema {
@@ -781,6 +1086,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:ModifyTargetGroup",
+            resources: &["{TargetGroupArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static MODIFY_TARGET_GROUP_ATTRIBUTES: OperationSchema = OperationSchema {
@@ -799,6 +1111,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:ModifyTargetGroupAttributes",
+            resources: &["{TargetGroupArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static REGISTER_TARGETS: OperationSchema = OperationSchema {
@@ -819,6 +1138,38 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:RegisterTargets",
+            resources: &["{TargetGroupArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static REMOVE_LISTENER_CERTIFICATES: OperationSchema = OperationSchema {
+        name: "RemoveListenerCertificates",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::REMOVE_LISTENER_CERTIFICATES_INPUT,
+        output: &super::super::schema::REMOVE_LISTENER_CERTIFICATES_OUTPUT,
+        result_wrapper: "RemoveListenerCertificatesResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "ListenerNotFoundException", code: "ListenerNotFound", status: 400 },
+            ErrorSchema {
+                shape: "OperationNotPermittedException",
+                code: "OperationNotPermitted",
+                status: 400,
+            },
+        ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:RemoveListenerCertificates",
+            resources: &["{ListenerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static REMOVE_TAGS: OperationSchema = OperationSchema {
@@ -837,6 +1188,39 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTags", status: 400 },
             ErrorSchema { shape: "TrustStoreNotFoundException", code: "TrustStoreNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:RemoveTags",
+            resources: &["{ResourceArns}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static SET_IP_ADDRESS_TYPE: OperationSchema = OperationSchema {
+        name: "SetIpAddressType",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_IP_ADDRESS_TYPE_INPUT,
+        output: &super::super::schema::SET_IP_ADDRESS_TYPE_OUTPUT,
+        result_wrapper: "SetIpAddressTypeResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LoadBalancerNotFoundException", code: "LoadBalancerNotFound", status: 400 },
+            ErrorSchema {
+                shape: "InvalidConfigurationRequestException",
+                code: "InvalidConfigurationRequest",
+                status: 400,
+            },
+            ErrorSchema { shape: "InvalidSubnetException", code: "InvalidSubnet", status: 400 },
+        ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:SetIpAddressType",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 
     pub(crate) static SET_RULE_PRIORITIES: OperationSchema = OperationSchema {
@@ -856,5 +1240,76 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:SetRulePriorities",
+            resources: &["{RulePriorities.RuleArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static SET_SECURITY_GROUPS: OperationSchema = OperationSchema {
+        name: "SetSecurityGroups",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_SECURITY_GROUPS_INPUT,
+        output: &super::super::schema::SET_SECURITY_GROUPS_OUTPUT,
+        result_wrapper: "SetSecurityGroupsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LoadBalancerNotFoundException", code: "LoadBalancerNotFound", status: 400 },
+            ErrorSchema {
+                shape: "InvalidConfigurationRequestException",
+                code: "InvalidConfigurationRequest",
+                status: 400,
+            },
+            ErrorSchema { shape: "InvalidSecurityGroupException", code: "InvalidSecurityGroup", status: 400 },
+        ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:SetSecurityGroups",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
+    };
+
+    pub(crate) static SET_SUBNETS: OperationSchema = OperationSchema {
+        name: "SetSubnets",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::SET_SUBNETS_INPUT,
+        output: &super::super::schema::SET_SUBNETS_OUTPUT,
+        result_wrapper: "SetSubnetsResult",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "LoadBalancerNotFoundException", code: "LoadBalancerNotFound", status: 400 },
+            ErrorSchema {
+                shape: "InvalidConfigurationRequestException",
+                code: "InvalidConfigurationRequest",
+                status: 400,
+            },
+            ErrorSchema { shape: "SubnetNotFoundException", code: "SubnetNotFound", status: 400 },
+            ErrorSchema { shape: "InvalidSubnetException", code: "InvalidSubnet", status: 400 },
+            ErrorSchema { shape: "AllocationIdNotFoundException", code: "AllocationIdNotFound", status: 400 },
+            ErrorSchema {
+                shape: "AvailabilityZoneNotSupportedException",
+                code: "AvailabilityZoneNotSupported",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "CapacityReservationPendingException",
+                code: "CapacityReservationPending",
+                status: 400,
+            },
+        ],
+        access: &AccessSchema {
+            action: "elasticloadbalancing:SetSubnets",
+            resources: &["{LoadBalancerArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("elasticloadbalancing:AddTags"),
+        },
     };
 }

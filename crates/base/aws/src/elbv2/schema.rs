@@ -24,6 +24,8 @@ static AVAILABILITY_ZONES: Shape = Shape::list(&Shape::Structure(&AVAILABILITY_Z
 
 static CERTIFICATE_LIST: Shape = Shape::list(&Shape::Structure(&CERTIFICATE), "member");
 
+static CIPHERS: Shape = Shape::list(&Shape::Structure(&CIPHER), "member");
+
 static CONDITION_FIELD_NAME: Shape =
     Shape::String(&StringShape { min: 0, max: 64, pattern: None, values: &[] });
 
@@ -49,6 +51,8 @@ static HEALTH_CHECK_TIMEOUT_SECONDS: Shape = Shape::Integer { min: 2, max: 120 }
 
 static IP_ADDRESS_TYPE: Shape =
     Shape::String(&StringShape::one_of(&["ipv4", "dualstack", "dualstack-without-public-ipv4"]));
+
+static LIMITS: Shape = Shape::list(&Shape::Structure(&LIMIT), "member");
 
 static LIST_OF_STRING: Shape = Shape::list(&Shape::STRING, "member");
 
@@ -144,6 +148,12 @@ static SECURITY_GROUPS: Shape = Shape::list(&Shape::STRING, "member");
 
 static SOURCE_NAT_IPV6_PREFIXES: Shape = Shape::list(&Shape::STRING, "member");
 
+static SSL_POLICIES: Shape = Shape::list(&Shape::Structure(&SSL_POLICY), "member");
+
+static SSL_POLICY_NAMES: Shape = Shape::list(&Shape::STRING, "member");
+
+static SSL_PROTOCOLS: Shape = Shape::list(&Shape::STRING, "member");
+
 static SUBNET_MAPPINGS: Shape = Shape::list(&Shape::Structure(&SUBNET_MAPPING), "member");
 
 static SUBNETS: Shape = Shape::list(&Shape::STRING, "member");
@@ -213,6 +223,19 @@ pub(crate) static ACTION: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static ADD_LISTENER_CERTIFICATES_INPUT: StructureSchema = StructureSchema {
+    name: "AddListenerCertificatesInput",
+    members: &[
+        MemberSchema::new("ListenerArn", &Shape::STRING).required(),
+        MemberSchema::new("Certificates", &CERTIFICATE_LIST).required(),
+    ],
+};
+
+pub(crate) static ADD_LISTENER_CERTIFICATES_OUTPUT: StructureSchema = StructureSchema {
+    name: "AddListenerCertificatesOutput",
+    members: &[MemberSchema::new("Certificates", &CERTIFICATE_LIST)],
+};
+
 pub(crate) static ADD_TAGS_INPUT: StructureSchema = StructureSchema {
     name: "AddTagsInput",
     members: &[
@@ -262,6 +285,11 @@ pub(crate) static CERTIFICATE: StructureSchema = StructureSchema {
         MemberSchema::new("CertificateArn", &Shape::STRING),
         MemberSchema::new("IsDefault", &Shape::Bool),
     ],
+};
+
+pub(crate) static CIPHER: StructureSchema = StructureSchema {
+    name: "Cipher",
+    members: &[MemberSchema::new("Name", &Shape::STRING), MemberSchema::new("Priority", &Shape::INTEGER)],
 };
 
 pub(crate) static CREATE_LISTENER_INPUT: StructureSchema = StructureSchema {
@@ -391,6 +419,16 @@ pub(crate) static DEREGISTER_TARGETS_INPUT: StructureSchema = StructureSchema {
 pub(crate) static DEREGISTER_TARGETS_OUTPUT: StructureSchema =
     StructureSchema { name: "DeregisterTargetsOutput", members: &[] };
 
+pub(crate) static DESCRIBE_ACCOUNT_LIMITS_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeAccountLimitsInput",
+    members: &[MemberSchema::new("Marker", &Shape::STRING), MemberSchema::new("PageSize", &PAGE_SIZE)],
+};
+
+pub(crate) static DESCRIBE_ACCOUNT_LIMITS_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeAccountLimitsOutput",
+    members: &[MemberSchema::new("Limits", &LIMITS), MemberSchema::new("NextMarker", &Shape::STRING)],
+};
+
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_INPUT: StructureSchema = StructureSchema {
     name: "DescribeCapacityReservationInput",
     members: &[MemberSchema::new("LoadBalancerArn", &Shape::STRING).required()],
@@ -414,6 +452,23 @@ pub(crate) static DESCRIBE_LISTENER_ATTRIBUTES_INPUT: StructureSchema = Structur
 pub(crate) static DESCRIBE_LISTENER_ATTRIBUTES_OUTPUT: StructureSchema = StructureSchema {
     name: "DescribeListenerAttributesOutput",
     members: &[MemberSchema::new("Attributes", &LISTENER_ATTRIBUTES)],
+};
+
+pub(crate) static DESCRIBE_LISTENER_CERTIFICATES_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeListenerCertificatesInput",
+    members: &[
+        MemberSchema::new("ListenerArn", &Shape::STRING).required(),
+        MemberSchema::new("Marker", &Shape::STRING),
+        MemberSchema::new("PageSize", &PAGE_SIZE),
+    ],
+};
+
+pub(crate) static DESCRIBE_LISTENER_CERTIFICATES_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeListenerCertificatesOutput",
+    members: &[
+        MemberSchema::new("Certificates", &CERTIFICATE_LIST),
+        MemberSchema::new("NextMarker", &Shape::STRING),
+    ],
 };
 
 pub(crate) static DESCRIBE_LISTENERS_INPUT: StructureSchema = StructureSchema {
@@ -472,6 +527,24 @@ pub(crate) static DESCRIBE_RULES_INPUT: StructureSchema = StructureSchema {
 pub(crate) static DESCRIBE_RULES_OUTPUT: StructureSchema = StructureSchema {
     name: "DescribeRulesOutput",
     members: &[MemberSchema::new("Rules", &RULES), MemberSchema::new("NextMarker", &Shape::STRING)],
+};
+
+pub(crate) static DESCRIBE_SSL_POLICIES_INPUT: StructureSchema = StructureSchema {
+    name: "DescribeSSLPoliciesInput",
+    members: &[
+        MemberSchema::new("Names", &SSL_POLICY_NAMES),
+        MemberSchema::new("Marker", &Shape::STRING),
+        MemberSchema::new("PageSize", &PAGE_SIZE),
+        MemberSchema::new("LoadBalancerType", &LOAD_BALANCER_TYPE_ENUM),
+    ],
+};
+
+pub(crate) static DESCRIBE_SSL_POLICIES_OUTPUT: StructureSchema = StructureSchema {
+    name: "DescribeSSLPoliciesOutput",
+    members: &[
+        MemberSchema::new("SslPolicies", &SSL_POLICIES),
+        MemberSchema::new("NextMarker", &Shape::STRING),
+    ],
 };
 
 pub(crate) static DESCRIBE_TAGS_INPUT: StructureSchema = StructureSchema {
@@ -570,6 +643,11 @@ pub(crate) static HTTP_REQUEST_METHOD_CONDITION_CONFIG: StructureSchema = Struct
 
 pub(crate) static IPAM_POOLS: StructureSchema =
     StructureSchema { name: "IpamPools", members: &[MemberSchema::new("Ipv4IpamPoolId", &Shape::STRING)] };
+
+pub(crate) static LIMIT: StructureSchema = StructureSchema {
+    name: "Limit",
+    members: &[MemberSchema::new("Name", &Shape::STRING), MemberSchema::new("Max", &Shape::STRING)],
+};
 
 pub(crate) static LISTENER: StructureSchema = StructureSchema {
     name: "Listener",
@@ -773,6 +851,17 @@ pub(crate) static REGISTER_TARGETS_INPUT: StructureSchema = StructureSchema {
 pub(crate) static REGISTER_TARGETS_OUTPUT: StructureSchema =
     StructureSchema { name: "RegisterTargetsOutput", members: &[] };
 
+pub(crate) static REMOVE_LISTENER_CERTIFICATES_INPUT: StructureSchema = StructureSchema {
+    name: "RemoveListenerCertificatesInput",
+    members: &[
+        MemberSchema::new("ListenerArn", &Shape::STRING).required(),
+        MemberSchema::new("Certificates", &CERTIFICATE_LIST).required(),
+    ],
+};
+
+pub(crate) static REMOVE_LISTENER_CERTIFICATES_OUTPUT: StructureSchema =
+    StructureSchema { name: "RemoveListenerCertificatesOutput", members: &[] };
+
 pub(crate) static REMOVE_TAGS_INPUT: StructureSchema = StructureSchema {
     name: "RemoveTagsInput",
     members: &[
@@ -833,6 +922,19 @@ pub(crate) static RULE_TRANSFORM: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static SET_IP_ADDRESS_TYPE_INPUT: StructureSchema = StructureSchema {
+    name: "SetIpAddressTypeInput",
+    members: &[
+        MemberSchema::new("LoadBalancerArn", &Shape::STRING).required(),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE).required(),
+    ],
+};
+
+pub(crate) static SET_IP_ADDRESS_TYPE_OUTPUT: StructureSchema = StructureSchema {
+    name: "SetIpAddressTypeOutput",
+    members: &[MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE)],
+};
+
 pub(crate) static SET_RULE_PRIORITIES_INPUT: StructureSchema = StructureSchema {
     name: "SetRulePrioritiesInput",
     members: &[MemberSchema::new("RulePriorities", &RULE_PRIORITY_LIST).required()],
@@ -841,9 +943,56 @@ pub(crate) static SET_RULE_PRIORITIES_INPUT: StructureSchema = StructureSchema {
 pub(crate) static SET_RULE_PRIORITIES_OUTPUT: StructureSchema =
     StructureSchema { name: "SetRulePrioritiesOutput", members: &[MemberSchema::new("Rules", &RULES)] };
 
+pub(crate) static SET_SECURITY_GROUPS_INPUT: StructureSchema = StructureSchema {
+    name: "SetSecurityGroupsInput",
+    members: &[
+        MemberSchema::new("LoadBalancerArn", &Shape::STRING).required(),
+        MemberSchema::new("SecurityGroups", &SECURITY_GROUPS).required(),
+        MemberSchema::unsupported("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"),
+    ],
+};
+
+pub(crate) static SET_SECURITY_GROUPS_OUTPUT: StructureSchema = StructureSchema {
+    name: "SetSecurityGroupsOutput",
+    members: &[
+        MemberSchema::new("SecurityGroupIds", &SECURITY_GROUPS),
+        MemberSchema::new("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic", &Shape::STRING),
+    ],
+};
+
+pub(crate) static SET_SUBNETS_INPUT: StructureSchema = StructureSchema {
+    name: "SetSubnetsInput",
+    members: &[
+        MemberSchema::new("LoadBalancerArn", &Shape::STRING).required(),
+        MemberSchema::new("Subnets", &SUBNETS),
+        MemberSchema::new("SubnetMappings", &SUBNET_MAPPINGS),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE),
+        MemberSchema::unsupported("EnablePrefixForIpv6SourceNat"),
+    ],
+};
+
+pub(crate) static SET_SUBNETS_OUTPUT: StructureSchema = StructureSchema {
+    name: "SetSubnetsOutput",
+    members: &[
+        MemberSchema::new("AvailabilityZones", &AVAILABILITY_ZONES),
+        MemberSchema::new("IpAddressType", &IP_ADDRESS_TYPE),
+        MemberSchema::new("EnablePrefixForIpv6SourceNat", &Shape::STRING),
+    ],
+};
+
 pub(crate) static SOURCE_IP_CONDITION_CONFIG: StructureSchema = StructureSchema {
     name: "SourceIpConditionConfig",
     members: &[MemberSchema::new("Values", &LIST_OF_STRING)],
+};
+
+pub(crate) static SSL_POLICY: StructureSchema = StructureSchema {
+    name: "SslPolicy",
+    members: &[
+        MemberSchema::new("SslProtocols", &SSL_PROTOCOLS),
+        MemberSchema::new("Ciphers", &CIPHERS),
+        MemberSchema::new("Name", &Shape::STRING),
+        MemberSchema::new("SupportedLoadBalancerTypes", &LIST_OF_STRING),
+    ],
 };
 
 pub(crate) static SUBNET_MAPPING: StructureSchema = StructureSchema {

@@ -19,6 +19,13 @@ pileus_model::structure! {
         fixed_response_config: Option<FixedResponseActionConfig> = "FixedResponseConfig",
         forward_config: Option<ForwardActionConfig> = "ForwardConfig",
     }
+    AddListenerCertificatesInput = schema::ADD_LISTENER_CERTIFICATES_INPUT {
+        listener_arn: String = "ListenerArn",
+        certificates: Vec<Certificate> = "Certificates",
+    }
+    AddListenerCertificatesOutput = schema::ADD_LISTENER_CERTIFICATES_OUTPUT {
+        certificates: Option<Vec<Certificate>> = "Certificates",
+    }
     AddTagsInput = schema::ADD_TAGS_INPUT {
         resource_arns: Vec<String> = "ResourceArns",
         tags: Vec<Tag> = "Tags",
@@ -47,6 +54,10 @@ pileus_model::structure! {
     Certificate = schema::CERTIFICATE {
         certificate_arn: Option<String> = "CertificateArn",
         is_default: Option<bool> = "IsDefault",
+    }
+    Cipher = schema::CIPHER {
+        name: Option<String> = "Name",
+        priority: Option<i64> = "Priority",
     }
     CreateListenerInput = schema::CREATE_LISTENER_INPUT {
         load_balancer_arn: String = "LoadBalancerArn",
@@ -126,6 +137,14 @@ pileus_model::structure! {
         targets: Vec<TargetDescription> = "Targets",
     }
     DeregisterTargetsOutput = schema::DEREGISTER_TARGETS_OUTPUT {}
+    DescribeAccountLimitsInput = schema::DESCRIBE_ACCOUNT_LIMITS_INPUT {
+        marker: Option<String> = "Marker",
+        page_size: Option<i64> = "PageSize",
+    }
+    DescribeAccountLimitsOutput = schema::DESCRIBE_ACCOUNT_LIMITS_OUTPUT {
+        limits: Option<Vec<Limit>> = "Limits",
+        next_marker: Option<String> = "NextMarker",
+    }
     DescribeCapacityReservationInput = schema::DESCRIBE_CAPACITY_RESERVATION_INPUT {
         load_balancer_arn: String = "LoadBalancerArn",
     }
@@ -140,6 +159,15 @@ pileus_model::structure! {
     }
     DescribeListenerAttributesOutput = schema::DESCRIBE_LISTENER_ATTRIBUTES_OUTPUT {
         attributes: Option<Vec<ListenerAttribute>> = "Attributes",
+    }
+    DescribeListenerCertificatesInput = schema::DESCRIBE_LISTENER_CERTIFICATES_INPUT {
+        listener_arn: String = "ListenerArn",
+        marker: Option<String> = "Marker",
+        page_size: Option<i64> = "PageSize",
+    }
+    DescribeListenerCertificatesOutput = schema::DESCRIBE_LISTENER_CERTIFICATES_OUTPUT {
+        certificates: Option<Vec<Certificate>> = "Certificates",
+        next_marker: Option<String> = "NextMarker",
     }
     DescribeListenersInput = schema::DESCRIBE_LISTENERS_INPUT {
         load_balancer_arn: Option<String> = "LoadBalancerArn",
@@ -175,6 +203,16 @@ pileus_model::structure! {
     }
     DescribeRulesOutput = schema::DESCRIBE_RULES_OUTPUT {
         rules: Option<Vec<Rule>> = "Rules",
+        next_marker: Option<String> = "NextMarker",
+    }
+    DescribeSSLPoliciesInput = schema::DESCRIBE_SSL_POLICIES_INPUT {
+        names: Option<Vec<String>> = "Names",
+        marker: Option<String> = "Marker",
+        page_size: Option<i64> = "PageSize",
+        load_balancer_type: Option<String> = "LoadBalancerType",
+    }
+    DescribeSSLPoliciesOutput = schema::DESCRIBE_SSL_POLICIES_OUTPUT {
+        ssl_policies: Option<Vec<SslPolicy>> = "SslPolicies",
         next_marker: Option<String> = "NextMarker",
     }
     DescribeTagsInput = schema::DESCRIBE_TAGS_INPUT {
@@ -231,6 +269,10 @@ pileus_model::structure! {
     }
     IpamPools = schema::IPAM_POOLS {
         ipv4_ipam_pool_id: Option<String> = "Ipv4IpamPoolId",
+    }
+    Limit = schema::LIMIT {
+        name: Option<String> = "Name",
+        max: Option<String> = "Max",
     }
     Listener = schema::LISTENER {
         listener_arn: Option<String> = "ListenerArn",
@@ -364,6 +406,11 @@ pileus_model::structure! {
         targets: Vec<TargetDescription> = "Targets",
     }
     RegisterTargetsOutput = schema::REGISTER_TARGETS_OUTPUT {}
+    RemoveListenerCertificatesInput = schema::REMOVE_LISTENER_CERTIFICATES_INPUT {
+        listener_arn: String = "ListenerArn",
+        certificates: Vec<Certificate> = "Certificates",
+    }
+    RemoveListenerCertificatesOutput = schema::REMOVE_LISTENER_CERTIFICATES_OUTPUT {}
     RemoveTagsInput = schema::REMOVE_TAGS_INPUT {
         resource_arns: Vec<String> = "ResourceArns",
         tag_keys: Vec<String> = "TagKeys",
@@ -400,14 +447,46 @@ pileus_model::structure! {
         host_header_rewrite_config: Option<HostHeaderRewriteConfig> = "HostHeaderRewriteConfig",
         url_rewrite_config: Option<UrlRewriteConfig> = "UrlRewriteConfig",
     }
+    SetIpAddressTypeInput = schema::SET_IP_ADDRESS_TYPE_INPUT {
+        load_balancer_arn: String = "LoadBalancerArn",
+        ip_address_type: String = "IpAddressType",
+    }
+    SetIpAddressTypeOutput = schema::SET_IP_ADDRESS_TYPE_OUTPUT {
+        ip_address_type: Option<String> = "IpAddressType",
+    }
     SetRulePrioritiesInput = schema::SET_RULE_PRIORITIES_INPUT {
         rule_priorities: Vec<RulePriorityPair> = "RulePriorities",
     }
     SetRulePrioritiesOutput = schema::SET_RULE_PRIORITIES_OUTPUT {
         rules: Option<Vec<Rule>> = "Rules",
     }
+    SetSecurityGroupsInput = schema::SET_SECURITY_GROUPS_INPUT {
+        load_balancer_arn: String = "LoadBalancerArn",
+        security_groups: Vec<String> = "SecurityGroups",
+    }
+    SetSecurityGroupsOutput = schema::SET_SECURITY_GROUPS_OUTPUT {
+        security_group_ids: Option<Vec<String>> = "SecurityGroupIds",
+        enforce_security_group_inbound_rules_on_private_link_traffic: Option<String> = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic",
+    }
+    SetSubnetsInput = schema::SET_SUBNETS_INPUT {
+        load_balancer_arn: String = "LoadBalancerArn",
+        subnets: Option<Vec<String>> = "Subnets",
+        subnet_mappings: Option<Vec<SubnetMapping>> = "SubnetMappings",
+        ip_address_type: Option<String> = "IpAddressType",
+    }
+    SetSubnetsOutput = schema::SET_SUBNETS_OUTPUT {
+        availability_zones: Option<Vec<AvailabilityZone>> = "AvailabilityZones",
+        ip_address_type: Option<String> = "IpAddressType",
+        enable_prefix_for_ipv6_source_nat: Option<String> = "EnablePrefixForIpv6SourceNat",
+    }
     SourceIpConditionConfig = schema::SOURCE_IP_CONDITION_CONFIG {
         values: Option<Vec<String>> = "Values",
+    }
+    SslPolicy = schema::SSL_POLICY {
+        ssl_protocols: Option<Vec<String>> = "SslProtocols",
+        ciphers: Option<Vec<Cipher>> = "Ciphers",
+        name: Option<String> = "Name",
+        supported_load_balancer_types: Option<Vec<String>> = "SupportedLoadBalancerTypes",
     }
     SubnetMapping = schema::SUBNET_MAPPING {
         subnet_id: Option<String> = "SubnetId",

@@ -872,7 +872,7 @@ impl Operation for UpdateUser {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static ADD_CLIENT_ID_TO_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
         name: "AddClientIDToOpenIDConnectProvider",
@@ -893,6 +893,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AddClientIDToOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static ADD_ROLE_TO_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -910,6 +917,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AddRoleToInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[("ec2.amazonaws.com", "arn:aws:iam::{account}:role/{RoleName}")],
+            tagging: None,
+        },
     };
 
     pub(crate) static ADD_USER_TO_GROUP: OperationSchema = OperationSchema {
@@ -925,6 +939,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AddUserToGroup",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static ATTACH_GROUP_POLICY: OperationSchema = OperationSchema {
@@ -942,6 +963,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AttachGroupPolicy",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static ATTACH_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -960,6 +988,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AttachRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static ATTACH_USER_POLICY: OperationSchema = OperationSchema {
@@ -977,6 +1012,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:AttachUserPolicy",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_ACCESS_KEY: OperationSchema = OperationSchema {
@@ -992,6 +1034,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateAccessKey",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_ACCOUNT_ALIAS: OperationSchema = OperationSchema {
@@ -1012,6 +1061,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateAccountAlias",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_GROUP: OperationSchema = OperationSchema {
@@ -1028,6 +1084,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateGroup",
+            resources: &["arn:aws:iam::{account}:group{Path|/}{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -1049,6 +1112,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile{Path|/}{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("iam:TagInstanceProfile"),
+        },
     };
 
     pub(crate) static CREATE_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -1075,6 +1145,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateOpenIDConnectProvider",
+            resources: &["arn:aws:iam::{account}:oidc-provider/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("iam:TagOpenIDConnectProvider"),
+        },
     };
 
     pub(crate) static CREATE_POLICY: OperationSchema = OperationSchema {
@@ -1101,6 +1178,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreatePolicy",
+            resources: &["arn:aws:iam::{account}:policy{Path|/}{PolicyName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("iam:TagPolicy"),
+        },
     };
 
     pub(crate) static CREATE_POLICY_VERSION: OperationSchema = OperationSchema {
@@ -1122,6 +1206,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreatePolicyVersion",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_ROLE: OperationSchema = OperationSchema {
@@ -1148,6 +1239,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateRole",
+            resources: &["arn:aws:iam::{account}:role{Path|/}{RoleName}"],
+            keys: &[("iam:permissionsboundary", "{PermissionsBoundary}")],
+            passes: &[],
+            tagging: Some("iam:TagRole"),
+        },
     };
 
     pub(crate) static CREATE_SERVICE_LINKED_ROLE: OperationSchema = OperationSchema {
@@ -1164,6 +1262,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateServiceLinkedRole",
+            resources: &["arn:aws:iam::{account}:role/aws-service-role/{AWSServiceName}/*"],
+            keys: &[("iam:awsservicename", "{AWSServiceName}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static CREATE_USER: OperationSchema = OperationSchema {
@@ -1186,6 +1291,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:CreateUser",
+            resources: &["arn:aws:iam::{account}:user{Path|/}{UserName}"],
+            keys: &[("iam:permissionsboundary", "{PermissionsBoundary}")],
+            passes: &[],
+            tagging: Some("iam:TagUser"),
+        },
     };
 
     pub(crate) static DELETE_ACCESS_KEY: OperationSchema = OperationSchema {
@@ -1201,6 +1313,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteAccessKey",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_ACCOUNT_ALIAS: OperationSchema = OperationSchema {
@@ -1221,6 +1340,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteAccountAlias",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_GROUP: OperationSchema = OperationSchema {
@@ -1237,6 +1363,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteGroup",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_GROUP_POLICY: OperationSchema = OperationSchema {
@@ -1252,6 +1385,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteGroupPolicy",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -1268,6 +1408,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_LOGIN_PROFILE: OperationSchema = OperationSchema {
@@ -1288,6 +1435,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteLoginProfile",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -1303,6 +1457,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_POLICY: OperationSchema = OperationSchema {
@@ -1320,6 +1481,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeletePolicy",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_POLICY_VERSION: OperationSchema = OperationSchema {
@@ -1337,6 +1505,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "DeleteConflictException", code: "DeleteConflict", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeletePolicyVersion",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_ROLE: OperationSchema = OperationSchema {
@@ -1359,6 +1534,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_ROLE_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
@@ -1374,6 +1556,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteRolePermissionsBoundary",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -1390,6 +1579,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_SERVICE_LINKED_ROLE: OperationSchema = OperationSchema {
@@ -1405,6 +1601,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteServiceLinkedRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_USER: OperationSchema = OperationSchema {
@@ -1426,6 +1629,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_USER_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
@@ -1440,6 +1650,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteUserPermissionsBoundary",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_USER_POLICY: OperationSchema = OperationSchema {
@@ -1455,6 +1672,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DeleteUserPolicy",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DETACH_GROUP_POLICY: OperationSchema = OperationSchema {
@@ -1471,6 +1695,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DetachGroupPolicy",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DETACH_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -1488,6 +1719,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DetachRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DETACH_USER_POLICY: OperationSchema = OperationSchema {
@@ -1504,6 +1742,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:DetachUserPolicy",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[("iam:policyarn", "{PolicyArn}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ACCESS_KEY_LAST_USED: OperationSchema = OperationSchema {
@@ -1515,6 +1760,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "iam:GetAccessKeyLastUsed",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ACCOUNT_AUTHORIZATION_DETAILS: OperationSchema = OperationSchema {
@@ -1526,6 +1778,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:GetAccountAuthorizationDetails",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ACCOUNT_SUMMARY: OperationSchema = OperationSchema {
@@ -1537,6 +1796,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:GetAccountSummary",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_CONTEXT_KEYS_FOR_CUSTOM_POLICY: OperationSchema = OperationSchema {
@@ -1548,6 +1814,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 }],
+        access: &AccessSchema {
+            action: "iam:GetContextKeysForCustomPolicy",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_CONTEXT_KEYS_FOR_PRINCIPAL_POLICY: OperationSchema = OperationSchema {
@@ -1562,6 +1835,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetContextKeysForPrincipalPolicy",
+            resources: &["{PolicySourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_GROUP: OperationSchema = OperationSchema {
@@ -1576,6 +1856,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetGroup",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_GROUP_POLICY: OperationSchema = OperationSchema {
@@ -1590,6 +1877,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetGroupPolicy",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -1604,6 +1898,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_LOGIN_PROFILE: OperationSchema = OperationSchema {
@@ -1618,6 +1919,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetLoginProfile",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -1633,6 +1941,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_POLICY: OperationSchema = OperationSchema {
@@ -1648,6 +1963,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetPolicy",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_POLICY_VERSION: OperationSchema = OperationSchema {
@@ -1663,6 +1985,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetPolicyVersion",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ROLE: OperationSchema = OperationSchema {
@@ -1677,6 +2006,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -1691,6 +2027,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_SERVICE_LINKED_ROLE_DELETION_STATUS: OperationSchema = OperationSchema {
@@ -1706,6 +2049,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetServiceLinkedRoleDeletionStatus",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_USER: OperationSchema = OperationSchema {
@@ -1720,6 +2070,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_USER_POLICY: OperationSchema = OperationSchema {
@@ -1734,6 +2091,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:GetUserPolicy",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ACCESS_KEYS: OperationSchema = OperationSchema {
@@ -1748,6 +2112,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListAccessKeys",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ACCOUNT_ALIASES: OperationSchema = OperationSchema {
@@ -1759,6 +2130,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListAccountAliases",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ATTACHED_GROUP_POLICIES: OperationSchema = OperationSchema {
@@ -1774,6 +2152,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListAttachedGroupPolicies",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ATTACHED_ROLE_POLICIES: OperationSchema = OperationSchema {
@@ -1789,6 +2174,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListAttachedRolePolicies",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ATTACHED_USER_POLICIES: OperationSchema = OperationSchema {
@@ -1804,6 +2196,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListAttachedUserPolicies",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ENTITIES_FOR_POLICY: OperationSchema = OperationSchema {
@@ -1819,6 +2218,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListEntitiesForPolicy",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_GROUP_POLICIES: OperationSchema = OperationSchema {
@@ -1833,6 +2239,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListGroupPolicies",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_GROUPS: OperationSchema = OperationSchema {
@@ -1844,6 +2257,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListGroups",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_GROUPS_FOR_USER: OperationSchema = OperationSchema {
@@ -1858,6 +2278,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListGroupsForUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_INSTANCE_PROFILE_TAGS: OperationSchema = OperationSchema {
@@ -1872,6 +2299,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListInstanceProfileTags",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_INSTANCE_PROFILES: OperationSchema = OperationSchema {
@@ -1883,6 +2317,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListInstanceProfiles",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE: OperationSchema = OperationSchema {
@@ -1897,6 +2338,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListInstanceProfilesForRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_MFA_DEVICES: OperationSchema = OperationSchema {
@@ -1911,6 +2359,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListMFADevices",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDER_TAGS: OperationSchema = OperationSchema {
@@ -1926,6 +2381,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListOpenIDConnectProviderTags",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_OPEN_ID_CONNECT_PROVIDERS: OperationSchema = OperationSchema {
@@ -1937,6 +2399,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListOpenIDConnectProviders",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_POLICIES: OperationSchema = OperationSchema {
@@ -1948,6 +2417,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListPolicies",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_POLICY_TAGS: OperationSchema = OperationSchema {
@@ -1963,6 +2439,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListPolicyTags",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_POLICY_VERSIONS: OperationSchema = OperationSchema {
@@ -1978,6 +2461,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListPolicyVersions",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ROLE_POLICIES: OperationSchema = OperationSchema {
@@ -1992,6 +2482,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListRolePolicies",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ROLE_TAGS: OperationSchema = OperationSchema {
@@ -2006,6 +2503,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListRoleTags",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_ROLES: OperationSchema = OperationSchema {
@@ -2017,6 +2521,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListRoles",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_SSH_PUBLIC_KEYS: OperationSchema = OperationSchema {
@@ -2028,6 +2539,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 }],
+        access: &AccessSchema {
+            action: "iam:ListSSHPublicKeys",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_SERVICE_SPECIFIC_CREDENTIALS: OperationSchema = OperationSchema {
@@ -2042,6 +2560,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceNotSupportedException", code: "NotSupportedService", status: 404 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListServiceSpecificCredentials",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_SIGNING_CERTIFICATES: OperationSchema = OperationSchema {
@@ -2056,6 +2581,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListSigningCertificates",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_USER_POLICIES: OperationSchema = OperationSchema {
@@ -2070,6 +2602,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListUserPolicies",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_USER_TAGS: OperationSchema = OperationSchema {
@@ -2084,6 +2623,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:ListUserTags",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_USERS: OperationSchema = OperationSchema {
@@ -2095,6 +2641,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 }],
+        access: &AccessSchema {
+            action: "iam:ListUsers",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static LIST_VIRTUAL_MFA_DEVICES: OperationSchema = OperationSchema {
@@ -2106,6 +2659,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "iam:ListVirtualMFADevices",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static PUT_GROUP_POLICY: OperationSchema = OperationSchema {
@@ -2126,6 +2686,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:PutGroupPolicy",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static PUT_ROLE_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
@@ -2143,6 +2710,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:PutRolePermissionsBoundary",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[("iam:permissionsboundary", "{PermissionsBoundary}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static PUT_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -2164,6 +2738,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:PutRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static PUT_USER_PERMISSIONS_BOUNDARY: OperationSchema = OperationSchema {
@@ -2180,6 +2761,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PolicyNotAttachableException", code: "PolicyNotAttachable", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:PutUserPermissionsBoundary",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[("iam:permissionsboundary", "{PermissionsBoundary}")],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static PUT_USER_POLICY: OperationSchema = OperationSchema {
@@ -2200,6 +2788,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:PutUserPolicy",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static REMOVE_CLIENT_ID_FROM_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -2220,6 +2815,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:RemoveClientIDFromOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static REMOVE_ROLE_FROM_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -2236,6 +2838,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:RemoveRoleFromInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static REMOVE_USER_FROM_GROUP: OperationSchema = OperationSchema {
@@ -2251,6 +2860,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:RemoveUserFromGroup",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static SET_DEFAULT_POLICY_VERSION: OperationSchema = OperationSchema {
@@ -2267,6 +2883,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:SetDefaultPolicyVersion",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static SIMULATE_CUSTOM_POLICY: OperationSchema = OperationSchema {
@@ -2281,6 +2904,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "PolicyEvaluationException", code: "PolicyEvaluation", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:SimulateCustomPolicy",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static SIMULATE_PRINCIPAL_POLICY: OperationSchema = OperationSchema {
@@ -2296,6 +2926,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
             ErrorSchema { shape: "PolicyEvaluationException", code: "PolicyEvaluation", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:SimulatePrincipalPolicy",
+            resources: &["{PolicySourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static TAG_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -2317,6 +2954,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:TagInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static TAG_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -2338,6 +2982,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:TagOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static TAG_POLICY: OperationSchema = OperationSchema {
@@ -2359,6 +3010,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:TagPolicy",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static TAG_ROLE: OperationSchema = OperationSchema {
@@ -2380,6 +3038,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:TagRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static TAG_USER: OperationSchema = OperationSchema {
@@ -2401,6 +3066,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:TagUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_INSTANCE_PROFILE: OperationSchema = OperationSchema {
@@ -2421,6 +3093,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UntagInstanceProfile",
+            resources: &["arn:aws:iam::{account}:instance-profile/{InstanceProfileName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_OPEN_ID_CONNECT_PROVIDER: OperationSchema = OperationSchema {
@@ -2441,6 +3120,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UntagOpenIDConnectProvider",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_POLICY: OperationSchema = OperationSchema {
@@ -2461,6 +3147,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UntagPolicy",
+            resources: &["{PolicyArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_ROLE: OperationSchema = OperationSchema {
@@ -2480,6 +3173,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UntagRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_USER: OperationSchema = OperationSchema {
@@ -2499,6 +3199,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UntagUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_ACCESS_KEY: OperationSchema = OperationSchema {
@@ -2515,6 +3222,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
             ErrorSchema { shape: "InvalidInputException", code: "InvalidInput", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateAccessKey",
+            resources: &["arn:aws:iam::{account}:user/{UserName,caller}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_ASSUME_ROLE_POLICY: OperationSchema = OperationSchema {
@@ -2536,6 +3250,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateAssumeRolePolicy",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_GROUP: OperationSchema = OperationSchema {
@@ -2552,6 +3273,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceeded", status: 409 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateGroup",
+            resources: &["arn:aws:iam::{account}:group/{GroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_OPEN_ID_CONNECT_PROVIDER_THUMBPRINT: OperationSchema = OperationSchema {
@@ -2572,6 +3300,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateOpenIDConnectProviderThumbprint",
+            resources: &["{OpenIDConnectProviderArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_ROLE: OperationSchema = OperationSchema {
@@ -2587,6 +3322,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "NoSuchEntityException", code: "NoSuchEntity", status: 404 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateRole",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_ROLE_DESCRIPTION: OperationSchema = OperationSchema {
@@ -2602,6 +3344,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "UnmodifiableEntityException", code: "UnmodifiableEntity", status: 400 },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateRoleDescription",
+            resources: &["arn:aws:iam::{account}:role/{RoleName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UPDATE_USER: OperationSchema = OperationSchema {
@@ -2628,5 +3377,12 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ServiceFailureException", code: "ServiceFailure", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "iam:UpdateUser",
+            resources: &["arn:aws:iam::{account}:user/{UserName}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 }

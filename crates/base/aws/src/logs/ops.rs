@@ -117,7 +117,7 @@ impl Operation for UntagResource {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static CREATE_LOG_GROUP: OperationSchema = OperationSchema {
         name: "CreateLogGroup",
@@ -150,6 +150,13 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:CreateLogGroup",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static CREATE_LOG_STREAM: OperationSchema = OperationSchema {
@@ -182,6 +189,15 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:CreateLogStream",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:{logStreamName}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_LOG_GROUP: OperationSchema = OperationSchema {
@@ -215,6 +231,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "logs:DeleteLogGroup",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_LOG_STREAM: OperationSchema = OperationSchema {
@@ -248,6 +271,15 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "ValidationException", code: "ValidationException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "logs:DeleteLogStream",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:{logStreamName}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_RETENTION_POLICY: OperationSchema = OperationSchema {
@@ -280,6 +312,13 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:DeleteRetentionPolicy",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_LOG_GROUPS: OperationSchema = OperationSchema {
@@ -302,6 +341,13 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:DescribeLogGroups",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupNamePrefix|}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_LOG_STREAMS: OperationSchema = OperationSchema {
@@ -329,6 +375,15 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:DescribeLogStreams",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName,logGroupIdentifier}:log-stream:",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static FILTER_LOG_EVENTS: OperationSchema = OperationSchema {
@@ -356,6 +411,15 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:FilterLogEvents",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName,logGroupIdentifier}:log-stream:",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static GET_LOG_EVENTS: OperationSchema = OperationSchema {
@@ -383,6 +447,15 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:GetLogEvents",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName,logGroupIdentifier}:log-stream:{logStreamName}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -410,6 +483,13 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:ListTagsForResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static PUT_LOG_EVENTS: OperationSchema = OperationSchema {
@@ -452,6 +532,15 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:PutLogEvents",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:{logStreamName}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static PUT_RETENTION_POLICY: OperationSchema = OperationSchema {
@@ -484,6 +573,13 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:PutRetentionPolicy",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -512,6 +608,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "TooManyTagsException", code: "TooManyTagsException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "logs:TagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -539,5 +642,12 @@ pub(super) mod schemas {
                 status: 500,
             },
         ],
+        access: &AccessSchema {
+            action: "logs:UntagResource",
+            resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
     };
 }

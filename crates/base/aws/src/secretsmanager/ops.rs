@@ -149,7 +149,7 @@ impl Operation for ValidateResourcePolicy {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static BATCH_GET_SECRET_VALUE: OperationSchema = OperationSchema {
         name: "BatchGetSecretValue",
@@ -179,6 +179,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:BatchGetSecretValue",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static CREATE_SECRET: OperationSchema = OperationSchema {
@@ -217,6 +224,17 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "DecryptionFailure", code: "DecryptionFailure", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:CreateSecret",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{Name}"],
+            keys: &[
+                ("secretsmanager:description", "{Description}"),
+                ("secretsmanager:kmskeyid", "{KmsKeyId}"),
+                ("secretsmanager:name", "{Name}"),
+            ],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_RESOURCE_POLICY: OperationSchema = OperationSchema {
@@ -241,6 +259,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:DeleteResourcePolicy",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static DELETE_SECRET: OperationSchema = OperationSchema {
@@ -265,6 +290,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidRequestException", code: "InvalidRequestException", status: 400 },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:DeleteSecret",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_SECRET: OperationSchema = OperationSchema {
@@ -288,6 +320,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:DescribeSecret",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static GET_RANDOM_PASSWORD: OperationSchema = OperationSchema {
@@ -307,6 +346,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidRequestException", code: "InvalidRequestException", status: 400 },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:GetRandomPassword",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static GET_RESOURCE_POLICY: OperationSchema = OperationSchema {
@@ -331,6 +377,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:GetResourcePolicy",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static GET_SECRET_VALUE: OperationSchema = OperationSchema {
@@ -356,6 +409,17 @@ pub(super) mod schemas {
             ErrorSchema { shape: "DecryptionFailure", code: "DecryptionFailure", status: 400 },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:GetSecretValue",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[
+                ("secretsmanager:secretid", "{SecretId}"),
+                ("secretsmanager:versionid", "{VersionId}"),
+                ("secretsmanager:versionstage", "{VersionStage|AWSCURRENT}"),
+            ],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static LIST_SECRET_VERSION_IDS: OperationSchema = OperationSchema {
@@ -384,6 +448,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:ListSecretVersionIds",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static LIST_SECRETS: OperationSchema = OperationSchema {
@@ -408,6 +479,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:ListSecrets",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static PUT_RESOURCE_POLICY: OperationSchema = OperationSchema {
@@ -438,6 +516,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidRequestException", code: "InvalidRequestException", status: 400 },
             ErrorSchema { shape: "PublicPolicyException", code: "PublicPolicyException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:PutResourcePolicy",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static PUT_SECRET_VALUE: OperationSchema = OperationSchema {
@@ -466,6 +551,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "DecryptionFailure", code: "DecryptionFailure", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:PutSecretValue",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static RESTORE_SECRET: OperationSchema = OperationSchema {
@@ -490,6 +582,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidRequestException", code: "InvalidRequestException", status: 400 },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:RestoreSecret",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
@@ -514,6 +613,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:TagResource",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static UNTAG_RESOURCE: OperationSchema = OperationSchema {
@@ -538,6 +644,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:UntagResource",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_SECRET: OperationSchema = OperationSchema {
@@ -576,6 +689,13 @@ pub(super) mod schemas {
             },
             ErrorSchema { shape: "DecryptionFailure", code: "DecryptionFailure", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:UpdateSecret",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static UPDATE_SECRET_VERSION_STAGE: OperationSchema = OperationSchema {
@@ -601,6 +721,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:UpdateSecretVersionStage",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 
     pub(crate) static VALIDATE_RESOURCE_POLICY: OperationSchema = OperationSchema {
@@ -630,5 +757,12 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServiceError", code: "InternalServiceError", status: 500 },
             ErrorSchema { shape: "InvalidRequestException", code: "InvalidRequestException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "secretsmanager:ValidateResourcePolicy",
+            resources: &["arn:aws:secretsmanager:{region}:{account}:secret:{SecretId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("secretsmanager:TagResource"),
+        },
     };
 }

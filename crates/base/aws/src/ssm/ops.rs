@@ -109,7 +109,7 @@ impl Operation for UnlabelParameterVersion {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static ADD_TAGS_TO_RESOURCE: OperationSchema = OperationSchema {
         name: "AddTagsToResource",
@@ -126,6 +126,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "TooManyTagsError", code: "TooManyTagsError", status: 400 },
             ErrorSchema { shape: "TooManyUpdates", code: "TooManyUpdates", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:AddTagsToResource",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{ResourceId}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static DELETE_PARAMETER: OperationSchema = OperationSchema {
@@ -140,6 +147,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServerError", code: "InternalServerError", status: 500 },
             ErrorSchema { shape: "ParameterNotFound", code: "ParameterNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:DeleteParameter",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static DELETE_PARAMETERS: OperationSchema = OperationSchema {
@@ -151,6 +165,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[ErrorSchema { shape: "InternalServerError", code: "InternalServerError", status: 500 }],
+        access: &AccessSchema {
+            action: "ssm:DeleteParameters",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Names}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static DESCRIBE_PARAMETERS: OperationSchema = OperationSchema {
@@ -168,6 +189,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidFilterValue", code: "InvalidFilterValue", status: 400 },
             ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:DescribeParameters",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static GET_PARAMETER: OperationSchema = OperationSchema {
@@ -184,6 +212,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ParameterNotFound", code: "ParameterNotFound", status: 400 },
             ErrorSchema { shape: "ParameterVersionNotFound", code: "ParameterVersionNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:GetParameter",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static GET_PARAMETER_HISTORY: OperationSchema = OperationSchema {
@@ -200,6 +235,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 },
             ErrorSchema { shape: "InvalidKeyId", code: "InvalidKeyId", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:GetParameterHistory",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static GET_PARAMETERS: OperationSchema = OperationSchema {
@@ -214,6 +256,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidKeyId", code: "InvalidKeyId", status: 400 },
             ErrorSchema { shape: "InternalServerError", code: "InternalServerError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ssm:GetParameters",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Names}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static GET_PARAMETERS_BY_PATH: OperationSchema = OperationSchema {
@@ -232,6 +281,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidKeyId", code: "InvalidKeyId", status: 400 },
             ErrorSchema { shape: "InvalidNextToken", code: "InvalidNextToken", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:GetParametersByPath",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Path}"],
+            keys: &[("ssm:recursive", "{Recursive|false}")],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static LABEL_PARAMETER_VERSION: OperationSchema = OperationSchema {
@@ -253,6 +309,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ssm:LabelParameterVersion",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
@@ -268,6 +331,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InvalidResourceId", code: "InvalidResourceId", status: 400 },
             ErrorSchema { shape: "InternalServerError", code: "InternalServerError", status: 500 },
         ],
+        access: &AccessSchema {
+            action: "ssm:ListTagsForResource",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{ResourceId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static PUT_PARAMETER: OperationSchema = OperationSchema {
@@ -331,6 +401,13 @@ pub(super) mod schemas {
                 status: 400,
             },
         ],
+        access: &AccessSchema {
+            action: "ssm:PutParameter",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[("ssm:overwrite", "{Overwrite|false}")],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static REMOVE_TAGS_FROM_RESOURCE: OperationSchema = OperationSchema {
@@ -347,6 +424,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "InternalServerError", code: "InternalServerError", status: 500 },
             ErrorSchema { shape: "TooManyUpdates", code: "TooManyUpdates", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:RemoveTagsFromResource",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{ResourceId}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 
     pub(crate) static UNLABEL_PARAMETER_VERSION: OperationSchema = OperationSchema {
@@ -363,5 +447,12 @@ pub(super) mod schemas {
             ErrorSchema { shape: "ParameterNotFound", code: "ParameterNotFound", status: 400 },
             ErrorSchema { shape: "ParameterVersionNotFound", code: "ParameterVersionNotFound", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "ssm:UnlabelParameterVersion",
+            resources: &["arn:aws:ssm:{region}:{account}:parameter/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ssm:AddTagsToResource"),
+        },
     };
 }

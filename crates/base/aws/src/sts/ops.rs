@@ -45,7 +45,7 @@ impl Operation for GetSessionToken {
 
 pub(super) mod schemas {
     #![allow(unused_imports, reason = "some services have no errors or no empty output")]
-    use pileus_model::{ErrorSchema, OperationSchema, Structure, Unit};
+    use pileus_model::{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit};
 
     pub(crate) static ASSUME_ROLE: OperationSchema = OperationSchema {
         name: "AssumeRole",
@@ -65,6 +65,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "RegionDisabledException", code: "RegionDisabledException", status: 403 },
             ErrorSchema { shape: "ExpiredTokenException", code: "ExpiredTokenException", status: 400 },
         ],
+        access: &AccessSchema {
+            action: "sts:AssumeRole",
+            resources: &["{RoleArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_ACCESS_KEY_INFO: OperationSchema = OperationSchema {
@@ -76,6 +83,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "sts:GetAccessKeyInfo",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_CALLER_IDENTITY: OperationSchema = OperationSchema {
@@ -87,6 +101,13 @@ pub(super) mod schemas {
         http_method: "POST",
         http_uri: "/",
         errors: &[],
+        access: &AccessSchema {
+            action: "sts:GetCallerIdentity",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_FEDERATION_TOKEN: OperationSchema = OperationSchema {
@@ -106,6 +127,13 @@ pub(super) mod schemas {
             ErrorSchema { shape: "PackedPolicyTooLargeException", code: "PackedPolicyTooLarge", status: 400 },
             ErrorSchema { shape: "RegionDisabledException", code: "RegionDisabledException", status: 403 },
         ],
+        access: &AccessSchema {
+            action: "sts:GetFederationToken",
+            resources: &["arn:aws:sts::{account}:federated-user/{Name}"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 
     pub(crate) static GET_SESSION_TOKEN: OperationSchema = OperationSchema {
@@ -121,5 +149,12 @@ pub(super) mod schemas {
             code: "RegionDisabledException",
             status: 403,
         }],
+        access: &AccessSchema {
+            action: "sts:GetSessionToken",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: None,
+        },
     };
 }
