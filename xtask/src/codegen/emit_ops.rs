@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::access::{Access, ServiceAccess};
 use super::model::{ShapeModel, ShapeRef};
 use super::names::{capitalised, constant, module};
 use super::select::Selection;
@@ -67,7 +68,11 @@ fn validation(name: &str) -> String {
     if matches!(name, "Ec2" | "Ecr") { name.to_owned() } else { format!("Common({name:?})") }
 }
 
-pub(crate) fn operations(selection: &Selection) -> String {
+pub(crate) fn operations(selection: &Selection, access: &Access) -> String {
+    let metadata = &selection.model.metadata;
+    let signing_name = metadata.signing_name.as_ref().unwrap_or(&metadata.endpoint_prefix);
+    let nothing = ServiceAccess::default();
+    let access = access.get(&selection.name).unwrap_or(&nothing);
     let mut out = format!(
         "//! The operations of {}: a marker type each, and their schemas.\n\n\
          use pileus_model::Operation;\n\n",
@@ -91,16 +96,17 @@ pub(crate) fn operations(selection: &Selection) -> String {
             schemas,
             "pub(crate) static {}: OperationSchema = OperationSchema {{ name: {name:?}, service: &super::super::SERVICE, \
              input: {input_schema}, output: {output_schema}, result_wrapper: {wrapper:?}, http_method: {:?}, \
-             http_uri: {:?}, errors: &[{errors}] }};\n\n",
+             http_uri: {:?}, errors: &[{errors}], access: {} }};\n\n",
             constant(name),
             model.http.method,
             model.http.request_uri,
+            access.emit(name, signing_name),
         );
     }
     let _ = write!(
         out,
         "pub(super) mod schemas {{\n#![allow(unused_imports, reason = \"some services have no errors or no empty output\")]\n\
-         use pileus_model::{{ErrorSchema, OperationSchema, Structure, Unit}};\n\n{schemas}}}\n"
+         use pileus_model::{{AccessSchema, ErrorSchema, OperationSchema, Structure, Unit}};\n\n{schemas}}}\n"
     );
     out
 }

@@ -1,7 +1,8 @@
 //! Generates `crates/base/aws` from the API models that botocore publishes and the allow-list
-//! `crates/base/aws/operations.toml`. Steps: `models` finds the models, `model` and `allow` read, `select`
-//! decides what is generated, `emit_*` write.
+//! `crates/base/aws/operations.toml`, with `authorization.toml` beside it. Steps: `models` finds the models, `model`,
+//! `allow` and `access` read, `select` decides what is generated, `emit_*` write.
 
+mod access;
 mod allow;
 mod emit_ops;
 mod emit_schema;
@@ -35,6 +36,7 @@ pub(crate) fn run(repository: &Path, models: Option<PathBuf>, check: bool) -> an
         None => models::fetch(&repository.join("target"))?,
     };
     let allow = allow::read(&crate_dir.join("operations.toml"))?;
+    let access = access::read(&crate_dir.join("authorization.toml"))?;
     let selections = allow
         .iter()
         .map(|(name, allow)| {
@@ -42,7 +44,7 @@ pub(crate) fn run(repository: &Path, models: Option<PathBuf>, check: bool) -> an
             select::select(name, model, allow).with_context(|| format!("operations.toml, service {name}"))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let files = generate(repository, &selections)?;
+    let files = generate(repository, &selections, &access)?;
     let stale = compare(&crate_dir, &files)?;
     if check {
         ensure!(stale.is_empty(), "not current: {}\nRun `cargo xtask codegen` and commit.", list(&stale));
@@ -52,14 +54,14 @@ pub(crate) fn run(repository: &Path, models: Option<PathBuf>, check: bool) -> an
 }
 
 /// All generated files, by path below the crate.
-fn generate(repository: &Path, selections: &[Selection]) -> anyhow::Result<Files> {
+fn generate(repository: &Path, selections: &[Selection], access: &access::Access) -> anyhow::Result<Files> {
     let mut files = Files::new();
     files.insert("SUPPORT.md".into(), emit_support::document(selections));
     let mut rust = vec![(PathBuf::from("src/lib.rs"), emit_ops::library(selections))];
     for selection in selections {
         let folder = Path::new("src").join(names::module(&selection.name));
         rust.push((folder.join("mod.rs"), emit_ops::service(selection)));
-        rust.push((folder.join("ops.rs"), emit_ops::operations(selection)));
+        rust.push((folder.join("ops.rs"), emit_ops::operations(selection, access)));
         rust.push((folder.join("schema.rs"), emit_schema::schema(selection)));
         rust.push((folder.join("shapes.rs"), emit_shapes::shapes(selection)));
     }

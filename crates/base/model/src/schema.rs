@@ -78,6 +78,22 @@ pub struct OperationSchema {
     pub http_method: &'static str,
     pub http_uri: &'static str,
     pub errors: &'static [ErrorSchema],
+    pub access: &'static AccessSchema,
+}
+
+/// What a caller must be allowed to do for an operation, as `authorization.toml` has it and explains it.
+#[derive(Debug)]
+pub struct AccessSchema {
+    /// `service:Action`
+    pub action: &'static str,
+    /// Templates of ARNs, or `*`; none where nothing has been said.
+    pub resources: &'static [&'static str],
+    /// Condition keys with the templates of their values.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// Services with the templates of the roles that they are passed.
+    pub passes: &'static [(&'static str, &'static str)],
+    /// The action that is needed too where the request brings tags.
+    pub tagging: Option<&'static str>,
 }
 
 /// An error that the model declares for an operation.

@@ -5,7 +5,9 @@
 //! never see HTTP, and a handler has no way to anything but what is in its [`Context`].
 
 mod context;
+mod resource;
 mod router;
 
 pub use context::{Caller, Context};
+pub use resource::{Describe, Described};
 pub use router::{Handler, Router};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pileus_core::ApiError;
+use pileus_core::{ApiError, Arn};
 use pileus_model::{Operation, OperationSchema, Structure as _, Value};
+use pileus_state::Tx;
 
-use crate::Context;
+use crate::{Context, Describe, Described};
 
 type Call = Box<dyn Fn(&mut Context, Value) -> Result<Value, ApiError> + Send + Sync>;
 
@@ -30,7 +31,11 @@ impl Handler {
 
 /// Every implemented operation of every service.
 #[derive(Default)]
-pub struct Router(BTreeMap<(&'static str, &'static str), Handler>);
+pub struct Router {
+    handlers: BTreeMap<(&'static str, &'static str), Handler>,
+    /// By the service in ARNs.
+    resources: BTreeMap<&'static str, Describe>,
+}
 
 impl Router {
     /// Registers the handler of an operation that reads and writes the state, in one transaction.
@@ -63,16 +68,31 @@ impl Router {
         let schema = O::SCHEMA;
         let call: Call =
             Box::new(move |context, input| Ok(handler(context, O::Input::from_value(input)?)?.to_value()));
-        let old = self.0.insert((schema.service.name, schema.name), Handler { schema, bulk, call });
+        let old = self.handlers.insert((schema.service.name, schema.name), Handler { schema, bulk, call });
         assert!(old.is_none(), "two handlers for {}:{}", schema.service.name, schema.name);
         self
     }
 
+    /// Registers how the resources of a service (as ARNs name it) are found for authorisation.
+    ///
+    /// # Panics
+    /// Two ways for one service are a mistake in the wiring.
+    pub fn resources(&mut self, service: &'static str, describe: Describe) -> &mut Self {
+        assert!(self.resources.insert(service, describe).is_none(), "two descriptions of {service}");
+        self
+    }
+
+    /// The resource that an ARN names, as policies see it.
+    pub fn describe(&self, tx: &Tx, arn: &str) -> Option<Described> {
+        let service = Arn::parse(arn)?.service;
+        self.resources.get(service)?(tx, arn)
+    }
+
     pub fn get(&self, operation: &OperationSchema) -> Option<&Handler> {
-        self.0.get(&(operation.service.name, operation.name))
+        self.handlers.get(&(operation.service.name, operation.name))
     }
 
     pub fn handlers(&self) -> impl Iterator<Item = &Handler> {
-        self.0.values()
+        self.handlers.values()
     }
 }

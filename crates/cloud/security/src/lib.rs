@@ -21,12 +21,15 @@ mod mint;
 mod mode;
 pub mod policy;
 mod profile;
+mod questions;
+mod resource;
 mod role;
 mod session;
 mod simulate;
 mod sts;
 mod subject;
 mod task;
+mod template;
 mod text;
 mod user;
 
@@ -37,6 +40,7 @@ pub use authenticate::{AuthFailure, Credential, authenticate};
 pub use authorize::{Access, authorize, authorize_with};
 pub use mint::Mint;
 pub use mode::{is_strict, set_strict};
+pub use questions::{Question, questions};
 pub use role::service_linked::service_linked_role;
 pub use task::{TaskCredentials, end_task_credentials, task_caller, task_credentials};
 pub use user::key::{note_use, root_key, use_is_news};
@@ -62,4 +66,5 @@ pub fn operations(router: &mut Router) {
     simulate::operations(router);
     sts::operations(router);
     user::operations(router);
+    router.resources("iam", resource::describe);
 }

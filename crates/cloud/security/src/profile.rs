@@ -46,7 +46,7 @@ impl Record for InstanceProfile {
     }
 }
 
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 

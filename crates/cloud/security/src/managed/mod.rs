@@ -59,7 +59,7 @@ impl Record for ManagedPolicy {
     }
 }
 
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
