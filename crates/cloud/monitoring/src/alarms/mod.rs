@@ -3,15 +3,18 @@
 //!
 //! An alarm's action is data: a [`PendingAction`] is written in the transaction that changes the state, and the engine
 //! hands it to its owner (a scaling policy, an SNS topic). Other domains put, read and delete alarms in their own
-//! transactions with [`put`], [`get`], [`delete`], [`with_action`] and [`first_in_alarm`].
+//! transactions with [`put()`], [`get`], [`delete`], [`with_action`] and [`first_in_alarm`].
 
 mod action;
 mod composite;
 mod describe;
+mod evaluate;
 mod history;
 mod put;
+mod reason;
 mod rule;
 mod state;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use action::{PendingAction, done, pending};
 pub use history::{History, HistoryKind};
 pub use put::put;
-pub use state::Change;
+pub use watch::{Verdict, apply, datapoints, evaluate_due, expire, next_due, settle};
 
 pub(crate) fn tables(tables: &mut Tables) {
     tables.add::<Alarm>().add::<History>().add::<PendingAction>();

@@ -22,7 +22,7 @@ pub(super) fn operations(router: &mut Router) {
 
 /// What an evaluation comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub(super) struct Change {
     pub value: StateValue,
     pub reason: String,
     pub reason_data: Option<String>,

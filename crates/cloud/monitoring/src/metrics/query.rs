@@ -170,7 +170,9 @@ impl Query {
                 })?)
             }
             _ => {
-                return Err(validation(format!("The query {id} must have one of MetricStat and Expression.")));
+                return Err(validation(format!(
+                    "The query {id} must have one of MetricStat and Expression."
+                )));
             }
         };
         Ok(Self {
