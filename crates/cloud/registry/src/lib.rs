@@ -30,7 +30,7 @@ pub use layer::{Layer, Upload};
 pub use lifecycle::apply as apply_lifecycle_policies;
 pub use policy::repository_policy;
 pub use reference::is_registry_host as is_host;
-pub use reference::{ResolveError, ResolvedImage, resolve};
+pub use reference::{ResolveError, ResolvedImage, repository_of, resolve};
 pub use repository::Repository;
 
 use pileus_core::Scope;

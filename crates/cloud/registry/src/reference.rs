@@ -44,6 +44,12 @@ struct Reference<'a> {
     digest: Option<&'a str>,
 }
 
+/// The registry and the repository that an image name is of; `None` where it is not of ECR.
+pub fn repository_of(image: &str) -> Option<(Scope, String)> {
+    let reference = parse(image)?;
+    Some((registry(reference.host)?, reference.repository.to_owned()))
+}
+
 /// Finds the image that a name stands for, for an architecture as OCI calls it (`amd64`, `arm64`).
 ///
 /// # Errors

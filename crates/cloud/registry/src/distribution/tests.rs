@@ -78,7 +78,9 @@ fn header(response: &Response<Body>, name: &str) -> String {
 fn bytes(response: Response<Body>) -> Vec<u8> {
     match response.into_body() {
         Body::Bytes(bytes) => bytes,
-        Body::File(path) => std::fs::read(path).unwrap(),
+        Body::File { path, first, length } => {
+            std::fs::read(path).unwrap()[first as usize..][..length as usize].to_vec()
+        }
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
         push(&mut cloud, "web", "two", None);
         let list = |status: &str| ecr::ListImagesRequest {
             repository_name: "web".into(),
-            filter: Some(ecr::ListImagesFilter { tag_status: Some(status.into()) }),
+            filter: Some(ecr::ListImagesFilter { tag_status: Some(status.into()), image_status: None }),
             ..Default::default()
         };
         for (status, count) in [("ANY", 2), ("TAGGED", 1), ("UNTAGGED", 1)] {
