@@ -15,7 +15,7 @@ use pileus_state::{State, Tx};
 use pileus_store::{Committed, Db};
 use pileus_wire::{Call, Rejection};
 
-use crate::auth::Identity;
+use crate::auth::{Asked, Identity};
 use crate::machine::Machine;
 use crate::server::door::Arrival;
 use crate::{EngineError, Home, auth, entropy, pool, wiring};
@@ -82,10 +82,13 @@ impl Engine {
 
     async fn run(&self, call: &Call, parts: &Parts, body: &Bytes) -> Result<Value, ApiError> {
         let state = self.db.snapshot();
-        let Identity { caller, scope } = auth::authenticate(&state, call, parts, body, self.clock.now())?;
+        let now = self.clock.now();
+        let identity = auth::authenticate(&state, call, parts, body, now)?;
         let input = pileus_wire::decode(call)?;
         validate(call.operation, &input)?;
-        auth::authorize(&state, &caller, call.operation)?;
+        auth::authorize(&state, &self.router, &Asked { identity: &identity, call, input: &input, parts, now })?;
+        self.note_use(&state, &identity, call, now);
+        let Identity { caller, scope, .. } = identity;
         if asks_for_dry_run(&input) {
             let message = "Request would have succeeded, but DryRun flag is set.";
             return Err(ApiError::new("DryRunOperation", 412, message));
@@ -95,6 +98,18 @@ impl Engine {
             self.handle(call, Request { caller, scope, endpoint, input })?;
         self.durable(version).await;
         Ok(value)
+    }
+
+    /// Notes now and then that a user's key is in use.
+    fn note_use(&self, state: &State, identity: &Identity, call: &Call, now: Timestamp) {
+        if pileus_security::use_is_news(state, &identity.access_key, now) {
+            let (service, region) = (call.operation.service.signing_name, &identity.scope.region);
+            let noted = self.transact(|tx, _| {
+                pileus_security::note_use(tx, &identity.access_key, service, region, now);
+                Ok(())
+            });
+            noted.unwrap_or_else(|error: String| tracing::warn!(%error, "the use of a key was not noted"));
+        }
     }
 
     /// Waits until a version is on disk. Where that can no longer be, the engine ends: it must not go on

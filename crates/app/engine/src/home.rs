@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pileus_core::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
@@ -45,14 +46,17 @@ pub struct EngineFile {
     started: u64,
     /// The port of the AWS API on loopback.
     pub port: u16,
+    /// Whether only credentials that it has issued count.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl EngineFile {
     /// What this process, being an engine, writes down.
-    pub(crate) fn own(port: u16) -> io::Result<Self> {
+    pub(crate) fn own(port: u16, strict: bool) -> io::Result<Self> {
         let pid = std::process::id().cast_signed();
         let started = started(pid).ok_or_else(|| io::Error::other("/proc/self/stat cannot be read"))?;
-        Ok(Self { pid, started, port })
+        Ok(Self { pid, started, port, strict })
     }
 
     fn is_alive(&self) -> bool {
@@ -130,6 +134,16 @@ impl Home {
     /// The certificate of the authority that issues ACM's certificates here: for clients to trust.
     pub fn ca(&self) -> PathBuf {
         self.root.join("ca.pem")
+    }
+
+    /// Where a strict engine puts the access key of root, as a credentials file of AWS.
+    pub fn root_credentials(&self) -> PathBuf {
+        self.root.join("root-credentials")
+    }
+
+    /// The access key id and the secret of root: those of a strict engine.
+    pub fn root_key(&self) -> Option<(String, Secret)> {
+        crate::root::read(&self.root_credentials())
     }
 
     pub fn log(&self) -> PathBuf {
@@ -243,9 +257,9 @@ mod tests {
         assert!(second.try_claim().expect("the home").is_none());
         drop(claim);
         assert!(matches!(second.occupant().expect("the home"), Occupant::Nobody(_)));
-        assert!(EngineFile::own(1).expect("this process").is_alive());
+        assert!(EngineFile::own(1, false).expect("this process").is_alive());
         let (pid, started) = (std::process::id().cast_signed(), 1);
-        assert!(!EngineFile { pid, started, port: 1 }.is_alive(), "another process had this number");
+        assert!(!EngineFile { pid, started, port: 1, strict: false }.is_alive(), "another process had this number");
         fs::write(dir.join("instance"), "..").expect("a file");
         assert!(Home::open(&dir).is_err());
         fs::remove_dir_all(dir).expect("it can be removed");

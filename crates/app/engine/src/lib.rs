@@ -7,9 +7,12 @@ mod api;
 mod auth;
 mod entropy;
 mod home;
+mod issuer;
 mod loops;
 mod machine;
 mod pool;
+mod root;
+mod s3;
 mod server;
 mod wiring;
 
@@ -34,6 +37,8 @@ pub struct EngineConfig {
     pub machine: MachineConfig,
     /// How many times faster than the wall the engine's clock runs; 1 is real time.
     pub time_scale: f64,
+    /// Whether only credentials that were issued here count, and what would fail at AWS fails.
+    pub strict: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +97,12 @@ async fn serve(config: &EngineConfig) -> Result<(), EngineError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(config.time_scale));
     let machine = machine::Machine::open(home, &config.machine, config.time_scale)?;
     let engine = Arc::new(api::Engine::new(db, clock, machine, wiring::router(), port)?);
+    root::set_strict(&engine, home, config.strict)?;
     engine.claim_public_addresses(home)?;
-    let loops = loops::start(&engine);
+    s3::sweep(&engine, true)?;
+    let loops = loops::start(&engine, home);
     let server = tokio::spawn(server::serve(listener, engine.clone(), loops));
-    home.write_engine_file(&EngineFile::own(port)?)?;
+    home.write_engine_file(&EngineFile::own(port, config.strict)?)?;
     tracing::info!(port, instance = home.instance(), "the engine is ready");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::image_name::ImageName;
 use crate::{env, format};
 
 /// The AWS reference architecture on one Linux machine: really run, and driven by the AWS APIs
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Show what an app's tasks write
     Logs(Logs),
+    /// Build images and push them to the engine's ECR
+    Image(Image),
     /// Remove an app and its architecture
     Down(Down),
     /// Start the engine in the background
@@ -69,6 +72,9 @@ pub(crate) struct EngineOptions {
     /// How many times faster than the wall the engine's clock runs, 1 to 1000 [default: 1]
     #[arg(long, env = env::TIME_SCALE, hide_env = true, value_name = "FACTOR", value_parser = time_scale)]
     pub(crate) time_scale: Option<f64>,
+    /// Accept only credentials that the engine has issued, and fail what would fail at AWS
+    #[arg(long, env = env::STRICT, hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) strict: bool,
 }
 
 impl EngineOptions {
@@ -166,6 +172,99 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Image {
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Build the image of a Node.js app, with or without a Dockerfile
+    Build(ImageBuild),
+    /// Push an image that was built here to the engine's ECR
+    Push(ImagePush),
+    /// List the images that were built here
+    List(ImageList),
+}
+
+/// What builds from a Dockerfile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Builder {
+    /// The built-in builder; where it cannot, whichever of the others is there
+    #[default]
+    Auto,
+    Builtin,
+    Buildah,
+    Podman,
+    Docker,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pileus image build --tag web                       the app in this directory, as web:latest
+  pileus image build shop --tag shop:v2 --push       and push it; makes the repository if need be
+  pileus image build . -t web --builder buildah      by buildah, whatever the Dockerfile says
+
+Without a Dockerfile an image is made of package.json and its lock file. With one, the built-in builder does FROM of
+Node.js images, WORKDIR, COPY, ENV, ARG, LABEL, EXPOSE, USER, CMD, ENTRYPOINT, STOPSIGNAL and RUN of npm, in any number
+of stages. What is beyond that goes to buildah, podman or docker, or is refused with its line.")]
+pub(crate) struct ImageBuild {
+    /// The app's directory: the context of the Dockerfile
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The image's name; a repository of the engine's ECR, with or without its host
+    #[arg(long, short, value_name = "NAME[:TAG]")]
+    pub(crate) tag: ImageName,
+    /// Push it to the engine's ECR; starts the engine and makes the repository if need be
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// The Dockerfile [default: DIR/Dockerfile, if it is there]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What builds from a Dockerfile
+    #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
+    pub(crate) builder: Builder,
+    /// Run the install scripts of dependencies, on this host and as you
+    #[arg(long)]
+    pub(crate) install_scripts: bool,
+    /// Look for newer versions of Node and of Debian's packages instead of those of the last build
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// The region of the repository, where the name has no host
+    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    pub(crate) region: String,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pileus image push web:v2
+  pileus image push 000000000000.dkr.ecr.eu-west-1.amazonaws.com/web:v2")]
+pub(crate) struct ImagePush {
+    /// The name that the image was built with
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: ImageName,
+    /// The region of the repository, where the name has no host
+    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    pub(crate) region: String,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageList {
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   pileus down                  the app in this directory
@@ -223,6 +322,18 @@ mod tests {
         assert!(parse("pileus logs a --app b").is_err());
         assert!(parse("pileus logs --app b").is_ok());
         assert!(parse("pileus logs --since yesterday").is_err());
+    }
+
+    #[test]
+    fn images_have_names() {
+        let Command::Image(image) = parse("pileus image build shop -t shop:v2 --push").unwrap().command
+        else {
+            panic!("not image");
+        };
+        let ImageCommand::Build(build) = image.command else { panic!("not build") };
+        assert_eq!((build.dir, build.tag.reference(), build.push), ("shop".into(), "shop:v2".into(), true));
+        assert!(parse("pileus image build").is_err());
+        assert!(parse("pileus image build -t docker.io/a/b").is_err());
     }
 
     #[test]

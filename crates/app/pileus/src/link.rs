@@ -14,13 +14,15 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
-/// The administrator of the engine's default account. No secret: the engine listens on loopback only.
+/// The administrator of the default account of an engine that is not strict. No secret: it listens on loopback only.
 const ADMINISTRATOR: &str = "test";
 
 /// A running engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) file: EngineFile,
+    /// The access key id and the secret of an administrator.
+    key: (String, Secret),
 }
 
 /// What an engine tells of itself at `/_pileus/health`.
@@ -36,7 +38,8 @@ impl Link {
     pub(crate) fn find(root: &Path) -> Result<Self, Failure> {
         let home = Home::find(root)?;
         let file = home.as_ref().and_then(Home::engine);
-        file.map(|file| Self { file }).ok_or_else(|| {
+        let link = home.as_ref().zip(file).map(|(home, file)| Self::to(home, file));
+        link.ok_or_else(|| {
             let hint = match home {
                 Some(_) => "`pileus start` starts it; tasks that ran go on meanwhile",
                 None => "`pileus up` starts it and deploys the app of this directory",
@@ -45,13 +48,25 @@ impl Link {
         })
     }
 
+    /// The engine that runs for `home`, to be used as its administrator.
+    pub(crate) fn to(home: &Home, file: EngineFile) -> Self {
+        let anybody = || (ADMINISTRATOR.to_owned(), Secret::new(ADMINISTRATOR));
+        let key = if file.strict { home.root_key() } else { None };
+        Self { file, key: key.unwrap_or_else(anybody) }
+    }
+
     pub(crate) fn endpoint(&self) -> String {
         format!("http://localhost:{}", self.file.port)
     }
 
     pub(crate) fn client(&self, region: &str) -> Client {
+        self.client_of(ADMINISTRATOR, region)
+    }
+
+    /// A client of the administrator of an account, whose number is an access key.
+    pub(crate) fn client_of(&self, account: &str, region: &str) -> Client {
         let credentials = Credentials {
-            access_key: ADMINISTRATOR.to_owned(),
+            access_key: account.to_owned(),
             secret: Secret::new(ADMINISTRATOR),
             session_token: None,
         };

@@ -56,6 +56,11 @@ pub fn authenticate(state: &State, access_key: &str, now: Timestamp) -> Result<C
     Ok(Credential { secret: session.secret.clone(), session_token: Some(session.token.clone()), caller })
 }
 
+/// Whether an access key can only have been issued here: the others count because they come from this host.
+pub fn is_issued(access_key: &str) -> bool {
+    administrated(access_key).is_none()
+}
+
 /// The account that a key without a secret administrates.
 fn administrated(access_key: &str) -> Option<&str> {
     let account = access_key.len() == 12 && access_key.bytes().all(|byte| byte.is_ascii_digit());

@@ -5,7 +5,9 @@ use pileus_core::{ApiError, Arn};
 use pileus_service::Caller;
 use pileus_state::Tx;
 
-use crate::policy::{Applying, ContextKeys, Kind, Policy, Relation, Request, Source, Verdict, evaluate, parse};
+use crate::policy::{
+    Applying, ContextKeys, Kind, Policy, Relation, Request, Source, Verdict, evaluate, parse, through_endpoint,
+};
 use crate::subject::Subject;
 
 /// One thing that a caller wants to do with one resource.
@@ -36,7 +38,7 @@ pub fn authorize(
     keys: ContextKeys,
 ) -> Result<(), ApiError> {
     let owner = Some(caller.account.as_str());
-    authorize_with(tx, caller, Access { action, resource, owner, resource_policy: None, keys })
+    authorize_with(tx, caller, Access { action, resource, owner, keys, ..Access::default() })
 }
 
 /// The whole of AWS's evaluation: explicit denies, the resource's policy, identity policies, boundary, session policies;
@@ -53,6 +55,19 @@ pub fn authorize_with(tx: &Tx, caller: &Caller, access: Access) -> Result<(), Ap
     let policy = access.resource_policy.map(|document| parse(Kind::Resource, document)).transpose()?;
     let relation = if foreign { Relation::OtherAccount } else { Relation::SameAccount };
     let verdict = verdict(tx, caller, &access, policy.as_ref(), relation)?;
+    allowed(caller, access.action, access.resource, verdict)
+}
+
+/// Whether the policy of the VPC endpoint that a request came through lets it pass: a condition besides the others.
+///
+/// # Errors
+/// AWS's denial, in the form of the service that the action belongs to.
+pub fn authorize_through(tx: &Tx, caller: &Caller, endpoint: &Policy, access: &Access) -> Result<(), ApiError> {
+    let subject = Subject::of(tx.base(), caller)?;
+    let mut keys = access.keys.clone();
+    keys.extend(subject.keys.clone());
+    let request = Request { action: access.action, resource: access.resource, keys: &keys };
+    let verdict = through_endpoint(endpoint, &subject.principal(), &request);
     allowed(caller, access.action, access.resource, verdict)
 }
 

@@ -36,8 +36,8 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-pub use authenticate::{AuthFailure, Credential, authenticate};
-pub use authorize::{Access, authorize, authorize_with};
+pub use authenticate::{AuthFailure, Credential, authenticate, is_issued};
+pub use authorize::{Access, authorize, authorize_through, authorize_with};
 pub use mint::Mint;
 pub use mode::{is_strict, set_strict};
 pub use questions::{Question, questions};

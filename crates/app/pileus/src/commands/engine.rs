@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: &Engine, home: &Path) -> Result<Exit, Failure> {
         port: options.port(),
         machine: MachineConfig { edge_port: options.edge_port },
         time_scale: options.time_scale.unwrap_or(1.0),
+        strict: options.strict,
     };
     pileus_engine::run(&config)?;
     Ok(Exit::Success)

@@ -32,6 +32,14 @@ pub(crate) fn run(options: &EngineOptions, home: &Path, printer: &mut Printer) -
     if started {
         let took = format::duration(began.elapsed());
         printer.say(format!("The engine is ready at {endpoint} (process {pid}, {took})."));
+        if link.file.strict {
+            let path = home.root_credentials();
+            printer.say(format!(
+                "It is strict: only credentials that it has issued count. The first are in {}, for \
+                 AWS_SHARED_CREDENTIALS_FILE.",
+                path.display()
+            ));
+        }
     } else {
         printer.say(format!("The engine runs already at {endpoint} (process {pid})."));
     }
@@ -51,7 +59,10 @@ pub(crate) fn ensure(
                 "the engine runs on port {port} already; `pileus stop` it first to change that"
             ));
         }
-        return Ok((Link { file }, false));
+        if options.strict && !file.strict {
+            printer.warn("the engine that runs is not strict; `pileus stop` it first to change that");
+        }
+        return Ok((Link::to(home, file), false));
     }
     let (mut child, log_start) = spawn(home, options)?;
     let link = block_on(await_engine(home, &mut child, log_start))?;
@@ -72,6 +83,9 @@ fn spawn(home: &Home, options: &EngineOptions) -> Result<(Child, u64), Failure> 
     ] {
         value.map(|value| command.arg(name).arg(value));
     }
+    if options.strict {
+        command.arg("--strict");
+    }
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok((command.spawn()?, log_start))
 }
@@ -87,7 +101,7 @@ async fn await_engine(home: &Home, child: &mut Child, log_start: u64) -> Result<
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(file) = home.engine() {
-            let link = Link { file };
+            let link = Link::to(home, file);
             if link::is_well(&link.client("us-east-1")).await {
                 if link.file.pid != child.id().cast_signed() {
                     end_superfluous(child)?;

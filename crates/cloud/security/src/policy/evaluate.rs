@@ -34,6 +34,7 @@ pub enum Source {
     Resource,
     Boundary,
     Session,
+    Endpoint,
 }
 
 impl Source {
@@ -44,6 +45,7 @@ impl Source {
             Self::Resource => "resource-based policy",
             Self::Boundary => "permissions boundary",
             Self::Session => "session policy",
+            Self::Endpoint => "VPC endpoint policy",
         }
     }
 }
@@ -85,11 +87,7 @@ fn explicit_deny(policies: &Applying, principal: &Principal, request: &Request) 
     let denies = |policies: Option<&[Policy]>| {
         policies.is_some_and(|some| some.iter().any(|policy| policy.applying(Effect::Deny, request).next().is_some()))
     };
-    let resource_denies = || {
-        policies.resource.is_some_and(|policy| {
-            policy.applying(Effect::Deny, request).any(|it| it.principals.reach(principal).is_some())
-        })
-    };
+    let resource_denies = || policies.resource.is_some_and(|policy| denies_principal(policy, principal, request));
     if denies(Some(policies.identity)) {
         Some(Source::Identity)
     } else if resource_denies() {
@@ -99,6 +97,21 @@ fn explicit_deny(policies: &Applying, principal: &Principal, request: &Request) 
     } else {
         denies(policies.session).then_some(Source::Session)
     }
+}
+
+/// What the policy of the VPC endpoint that a request comes through says: it lets pass, and grants nothing.
+pub fn through_endpoint(policy: &Policy, principal: &Principal, request: &Request) -> Verdict {
+    if denies_principal(policy, principal, request) {
+        Verdict::ExplicitDeny(Source::Endpoint)
+    } else if allowed_reach(policy, principal, request).is_none() {
+        Verdict::ImplicitDeny(Source::Endpoint)
+    } else {
+        Verdict::Allow
+    }
+}
+
+fn denies_principal(policy: &Policy, principal: &Principal, request: &Request) -> bool {
+    policy.applying(Effect::Deny, request).any(|it| it.principals.reach(principal).is_some())
 }
 
 fn allows(policies: &[Policy], request: &Request) -> bool {

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::condition::Condition;
-pub use self::evaluate::{Applying, Relation, Source, Verdict, evaluate};
+pub use self::evaluate::{Applying, Relation, Source, Verdict, evaluate, through_endpoint};
 pub use self::parse::{Kind, Malformed, parse};
 use self::pattern::Pattern;
 use self::principal::Principals;
