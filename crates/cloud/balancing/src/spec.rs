@@ -61,7 +61,8 @@ impl Listeners {
             // The default rule's 0 wraps around to the end.
             rules.sort_by_key(|rule| rule.priority.wrapping_sub(1));
             let balancer = (scope.clone(), listener.load_balancer().to_owned());
-            listeners.entry(balancer).or_default().push(ListenerSpec { port: listener.port, tls: None, rules });
+            let tls = listener.secure.as_ref().and_then(|secure| secure.spec(state));
+            listeners.entry(balancer).or_default().push(ListenerSpec { port: listener.port, tls, rules });
         }
         Self(listeners)
     }

@@ -18,7 +18,7 @@ use crate::health::{self, TargetHealth, TargetHealthView, Usage};
 use crate::resource;
 use crate::target_group::TargetGroup;
 
-const MAX_PER_GROUP: usize = 1000;
+pub(crate) const MAX_PER_GROUP: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Target {

@@ -35,6 +35,14 @@ impl Operation for DeleteLogStream {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_LOG_STREAM;
 }
 
+pub struct DeleteMetricFilter;
+
+impl Operation for DeleteMetricFilter {
+    type Input = super::DeleteMetricFilterRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_METRIC_FILTER;
+}
+
 pub struct DeleteRetentionPolicy;
 
 impl Operation for DeleteRetentionPolicy {
@@ -59,6 +67,22 @@ impl Operation for DescribeLogStreams {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_LOG_STREAMS;
 }
 
+pub struct DescribeMetricFilters;
+
+impl Operation for DescribeMetricFilters {
+    type Input = super::DescribeMetricFiltersRequest;
+    type Output = super::DescribeMetricFiltersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_METRIC_FILTERS;
+}
+
+pub struct DescribeSubscriptionFilters;
+
+impl Operation for DescribeSubscriptionFilters {
+    type Input = super::DescribeSubscriptionFiltersRequest;
+    type Output = super::DescribeSubscriptionFiltersResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_SUBSCRIPTION_FILTERS;
+}
+
 pub struct FilterLogEvents;
 
 impl Operation for FilterLogEvents {
@@ -75,12 +99,28 @@ impl Operation for GetLogEvents {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_LOG_EVENTS;
 }
 
+pub struct ListLogGroups;
+
+impl Operation for ListLogGroups {
+    type Input = super::ListLogGroupsRequest;
+    type Output = super::ListLogGroupsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_LOG_GROUPS;
+}
+
 pub struct ListTagsForResource;
 
 impl Operation for ListTagsForResource {
     type Input = super::ListTagsForResourceRequest;
     type Output = super::ListTagsForResourceResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_TAGS_FOR_RESOURCE;
+}
+
+pub struct ListTagsLogGroup;
+
+impl Operation for ListTagsLogGroup {
+    type Input = super::ListTagsLogGroupRequest;
+    type Output = super::ListTagsLogGroupResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::LIST_TAGS_LOG_GROUP;
 }
 
 pub struct PutLogEvents;
@@ -91,6 +131,22 @@ impl Operation for PutLogEvents {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_LOG_EVENTS;
 }
 
+pub struct PutLogGroupDeletionProtection;
+
+impl Operation for PutLogGroupDeletionProtection {
+    type Input = super::PutLogGroupDeletionProtectionRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_LOG_GROUP_DELETION_PROTECTION;
+}
+
+pub struct PutMetricFilter;
+
+impl Operation for PutMetricFilter {
+    type Input = super::PutMetricFilterRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_METRIC_FILTER;
+}
+
 pub struct PutRetentionPolicy;
 
 impl Operation for PutRetentionPolicy {
@@ -99,12 +155,36 @@ impl Operation for PutRetentionPolicy {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_RETENTION_POLICY;
 }
 
+pub struct TagLogGroup;
+
+impl Operation for TagLogGroup {
+    type Input = super::TagLogGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_LOG_GROUP;
+}
+
 pub struct TagResource;
 
 impl Operation for TagResource {
     type Input = super::TagResourceRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TAG_RESOURCE;
+}
+
+pub struct TestMetricFilter;
+
+impl Operation for TestMetricFilter {
+    type Input = super::TestMetricFilterRequest;
+    type Output = super::TestMetricFilterResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::TEST_METRIC_FILTER;
+}
+
+pub struct UntagLogGroup;
+
+impl Operation for UntagLogGroup {
+    type Input = super::UntagLogGroupRequest;
+    type Output = pileus_model::Unit;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::UNTAG_LOG_GROUP;
 }
 
 pub struct UntagResource;
@@ -282,6 +362,45 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static DELETE_METRIC_FILTER: OperationSchema = OperationSchema {
+        name: "DeleteMetricFilter",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_METRIC_FILTER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "OperationAbortedException",
+                code: "OperationAbortedException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:DeleteMetricFilter",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static DELETE_RETENTION_POLICY: OperationSchema = OperationSchema {
         name: "DeleteRetentionPolicy",
         service: &super::super::SERVICE,
@@ -386,6 +505,74 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static DESCRIBE_METRIC_FILTERS: OperationSchema = OperationSchema {
+        name: "DescribeMetricFilters",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_METRIC_FILTERS_REQUEST,
+        output: &super::super::schema::DESCRIBE_METRIC_FILTERS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:DescribeMetricFilters",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName|}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static DESCRIBE_SUBSCRIPTION_FILTERS: OperationSchema = OperationSchema {
+        name: "DescribeSubscriptionFilters",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_SUBSCRIPTION_FILTERS_REQUEST,
+        output: &super::super::schema::DESCRIBE_SUBSCRIPTION_FILTERS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:DescribeSubscriptionFilters",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static FILTER_LOG_EVENTS: OperationSchema = OperationSchema {
         name: "FilterLogEvents",
         service: &super::super::SERVICE,
@@ -458,6 +645,35 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static LIST_LOG_GROUPS: OperationSchema = OperationSchema {
+        name: "ListLogGroups",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_LOG_GROUPS_REQUEST,
+        output: &super::super::schema::LIST_LOG_GROUPS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:ListLogGroups",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static LIST_TAGS_FOR_RESOURCE: OperationSchema = OperationSchema {
         name: "ListTagsForResource",
         service: &super::super::SERVICE,
@@ -486,6 +702,35 @@ pub(super) mod schemas {
         access: &AccessSchema {
             action: "logs:ListTagsForResource",
             resources: &["{resourceArn}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static LIST_TAGS_LOG_GROUP: OperationSchema = OperationSchema {
+        name: "ListTagsLogGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::LIST_TAGS_LOG_GROUP_REQUEST,
+        output: &super::super::schema::LIST_TAGS_LOG_GROUP_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:ListTagsLogGroup",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}"],
             keys: &[],
             passes: &[],
             tagging: Some("logs:TagResource"),
@@ -543,6 +788,96 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static PUT_LOG_GROUP_DELETION_PROTECTION: OperationSchema = OperationSchema {
+        name: "PutLogGroupDeletionProtection",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema { shape: "AccessDeniedException", code: "AccessDeniedException", status: 400 },
+            ErrorSchema {
+                shape: "OperationAbortedException",
+                code: "OperationAbortedException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+            ErrorSchema {
+                shape: "InvalidOperationException",
+                code: "InvalidOperationException",
+                status: 400,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:PutLogGroupDeletionProtection",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupIdentifier}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static PUT_METRIC_FILTER: OperationSchema = OperationSchema {
+        name: "PutMetricFilter",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::PUT_METRIC_FILTER_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "OperationAbortedException",
+                code: "OperationAbortedException",
+                status: 400,
+            },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+            ErrorSchema {
+                shape: "InvalidOperationException",
+                code: "InvalidOperationException",
+                status: 400,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:PutMetricFilter",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static PUT_RETENTION_POLICY: OperationSchema = OperationSchema {
         name: "PutRetentionPolicy",
         service: &super::super::SERVICE,
@@ -582,6 +917,35 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static TAG_LOG_GROUP: OperationSchema = OperationSchema {
+        name: "TagLogGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TAG_LOG_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:TagLogGroup",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static TAG_RESOURCE: OperationSchema = OperationSchema {
         name: "TagResource",
         service: &super::super::SERVICE,
@@ -614,6 +978,57 @@ pub(super) mod schemas {
             keys: &[],
             passes: &[],
             tagging: None,
+        },
+    };
+
+    pub(crate) static TEST_METRIC_FILTER: OperationSchema = OperationSchema {
+        name: "TestMetricFilter",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::TEST_METRIC_FILTER_REQUEST,
+        output: &super::super::schema::TEST_METRIC_FILTER_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:TestMetricFilter",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static UNTAG_LOG_GROUP: OperationSchema = OperationSchema {
+        name: "UntagLogGroup",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::UNTAG_LOG_GROUP_REQUEST,
+        output: Unit::SCHEMA,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[ErrorSchema {
+            shape: "ResourceNotFoundException",
+            code: "ResourceNotFoundException",
+            status: 400,
+        }],
+        access: &AccessSchema {
+            action: "logs:UntagLogGroup",
+            resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
         },
     };
 

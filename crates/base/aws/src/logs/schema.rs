@@ -18,10 +18,40 @@ static DESCRIBE_LIMIT: Shape = Shape::Integer { min: 1, max: 50 };
 static DESCRIBE_LOG_GROUPS_LOG_GROUP_IDENTIFIERS: Shape =
     Shape::List { member: &LOG_GROUP_IDENTIFIER, item: "member", flattened: false, min: 1, max: 50 };
 
+static DIMENSIONS: Shape = Shape::Map {
+    key: &DIMENSIONS_KEY,
+    value: &DIMENSIONS_VALUE,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static DIMENSIONS_KEY: Shape = Shape::String(&StringShape { min: 0, max: 255, pattern: None, values: &[] });
+
+static DIMENSIONS_VALUE: Shape = Shape::String(&StringShape { min: 0, max: 255, pattern: None, values: &[] });
+
+static EMIT_SYSTEM_FIELDS: Shape = Shape::list(&Shape::STRING, "member");
+
 static EVENT_MESSAGE: Shape =
     Shape::String(&StringShape { min: 1, max: usize::MAX, pattern: None, values: &[] });
 
 static EVENTS_LIMIT: Shape = Shape::Integer { min: 1, max: 10000 };
+
+static EXTRACTED_VALUES: Shape = Shape::Map {
+    key: &Shape::STRING,
+    value: &Shape::STRING,
+    key_name: "key",
+    value_name: "value",
+    flattened: false,
+    min: 0,
+    max: usize::MAX,
+};
+
+static PATTERN_OF_FILTER_NAME: Pattern = Pattern::new("[^:*]*");
+static FILTER_NAME: Shape =
+    Shape::String(&StringShape { min: 1, max: 512, pattern: Some(&PATTERN_OF_FILTER_NAME), values: &[] });
 
 static FILTER_PATTERN: Shape = Shape::String(&StringShape { min: 0, max: 1024, pattern: None, values: &[] });
 
@@ -39,6 +69,8 @@ static INPUT_LOG_EVENTS: Shape = Shape::List {
 
 static INPUT_LOG_STREAM_NAMES: Shape =
     Shape::List { member: &LOG_STREAM_NAME, item: "member", flattened: false, min: 1, max: 100 };
+
+static LIST_LIMIT: Shape = Shape::Integer { min: 1, max: 1000 };
 
 static LOG_GROUP_CLASS: Shape =
     Shape::String(&StringShape::one_of(&["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"]));
@@ -63,6 +95,17 @@ static LOG_GROUP_NAME_PATTERN: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static PATTERN_OF_LOG_GROUP_NAME_REGEX_PATTERN: Pattern =
+    Pattern::new("(\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24})(\\|\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24}){0,4}");
+static LOG_GROUP_NAME_REGEX_PATTERN: Shape = Shape::String(&StringShape {
+    min: 3,
+    max: 129,
+    pattern: Some(&PATTERN_OF_LOG_GROUP_NAME_REGEX_PATTERN),
+    values: &[],
+});
+
+static LOG_GROUP_SUMMARIES: Shape = Shape::list(&Shape::Structure(&LOG_GROUP_SUMMARY), "member");
+
 static LOG_GROUPS: Shape = Shape::list(&Shape::Structure(&LOG_GROUP), "member");
 
 static PATTERN_OF_LOG_STREAM_NAME: Pattern = Pattern::new("[^:*]*");
@@ -70,6 +113,32 @@ static LOG_STREAM_NAME: Shape =
     Shape::String(&StringShape { min: 1, max: 512, pattern: Some(&PATTERN_OF_LOG_STREAM_NAME), values: &[] });
 
 static LOG_STREAMS: Shape = Shape::list(&Shape::Structure(&LOG_STREAM), "member");
+
+static METRIC_FILTER_MATCHES: Shape = Shape::list(&Shape::Structure(&METRIC_FILTER_MATCH_RECORD), "member");
+
+static METRIC_FILTERS: Shape = Shape::list(&Shape::Structure(&METRIC_FILTER), "member");
+
+static PATTERN_OF_METRIC_NAME: Pattern = Pattern::new("[^:*$]*");
+static METRIC_NAME: Shape =
+    Shape::String(&StringShape { min: 0, max: 255, pattern: Some(&PATTERN_OF_METRIC_NAME), values: &[] });
+
+static PATTERN_OF_METRIC_NAMESPACE: Pattern = Pattern::new("[^:*$]*");
+static METRIC_NAMESPACE: Shape = Shape::String(&StringShape {
+    min: 0,
+    max: 255,
+    pattern: Some(&PATTERN_OF_METRIC_NAMESPACE),
+    values: &[],
+});
+
+static METRIC_TRANSFORMATIONS: Shape = Shape::List {
+    member: &Shape::Structure(&METRIC_TRANSFORMATION),
+    item: "member",
+    flattened: false,
+    min: 1,
+    max: 1,
+};
+
+static METRIC_VALUE: Shape = Shape::String(&StringShape { min: 0, max: 100, pattern: None, values: &[] });
 
 static NEXT_TOKEN: Shape =
     Shape::String(&StringShape { min: 1, max: usize::MAX, pattern: None, values: &[] });
@@ -83,12 +152,65 @@ static SEARCHED_LOG_STREAMS: Shape = Shape::list(&Shape::Structure(&SEARCHED_LOG
 static SEQUENCE_TOKEN: Shape =
     Shape::String(&StringShape { min: 1, max: usize::MAX, pattern: None, values: &[] });
 
+static STANDARD_UNIT: Shape = Shape::String(&StringShape::one_of(&[
+    "Seconds",
+    "Microseconds",
+    "Milliseconds",
+    "Bytes",
+    "Kilobytes",
+    "Megabytes",
+    "Gigabytes",
+    "Terabytes",
+    "Bits",
+    "Kilobits",
+    "Megabits",
+    "Gigabits",
+    "Terabits",
+    "Percent",
+    "Count",
+    "Bytes/Second",
+    "Kilobytes/Second",
+    "Megabytes/Second",
+    "Gigabytes/Second",
+    "Terabytes/Second",
+    "Bits/Second",
+    "Kilobits/Second",
+    "Megabits/Second",
+    "Gigabits/Second",
+    "Terabits/Second",
+    "Count/Second",
+    "None",
+]));
+
+static SUBSCRIPTION_FILTERS: Shape = Shape::list(&Shape::Structure(&SUBSCRIPTION_FILTER), "member");
+
+static PATTERN_OF_TAG_FILTER_KEY: Pattern = Pattern::new("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$");
+static TAG_FILTER_KEY: Shape =
+    Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_FILTER_KEY), values: &[] });
+
+static PATTERN_OF_TAG_FILTER_VALUE: Pattern = Pattern::new("^!?\\*?([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)\\*?$");
+static TAG_FILTER_VALUE: Shape = Shape::String(&StringShape {
+    min: 0,
+    max: 259,
+    pattern: Some(&PATTERN_OF_TAG_FILTER_VALUE),
+    values: &[],
+});
+
+static TAG_FILTER_VALUES: Shape =
+    Shape::List { member: &TAG_FILTER_VALUE, item: "member", flattened: false, min: 0, max: 5 };
+
+static TAG_FILTERS: Shape =
+    Shape::List { member: &Shape::Structure(&TAG_FILTER), item: "member", flattened: false, min: 1, max: 5 };
+
 static PATTERN_OF_TAG_KEY: Pattern = Pattern::new("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$");
 static TAG_KEY: Shape =
     Shape::String(&StringShape { min: 1, max: 128, pattern: Some(&PATTERN_OF_TAG_KEY), values: &[] });
 
 static TAG_KEY_LIST: Shape =
     Shape::List { member: &TAG_KEY, item: "member", flattened: false, min: 0, max: 50 };
+
+static TAG_LIST: Shape =
+    Shape::List { member: &TAG_KEY, item: "member", flattened: false, min: 1, max: usize::MAX };
 
 static PATTERN_OF_TAG_VALUE: Pattern = Pattern::new("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$");
 static TAG_VALUE: Shape =
@@ -104,6 +226,9 @@ static TAGS: Shape = Shape::Map {
     max: 50,
 };
 
+static TEST_EVENT_MESSAGES: Shape =
+    Shape::List { member: &EVENT_MESSAGE, item: "member", flattened: false, min: 1, max: 50 };
+
 static TIMESTAMP: Shape = Shape::Long { min: 0, max: i64::MAX };
 
 pub(crate) static CREATE_LOG_GROUP_REQUEST: StructureSchema = StructureSchema {
@@ -113,7 +238,7 @@ pub(crate) static CREATE_LOG_GROUP_REQUEST: StructureSchema = StructureSchema {
         MemberSchema::unsupported("kmsKeyId"),
         MemberSchema::new("tags", &TAGS),
         MemberSchema::new("logGroupClass", &LOG_GROUP_CLASS),
-        MemberSchema::unsupported("deletionProtectionEnabled"),
+        MemberSchema::new("deletionProtectionEnabled", &Shape::Bool),
     ],
 };
 
@@ -135,6 +260,14 @@ pub(crate) static DELETE_LOG_STREAM_REQUEST: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
         MemberSchema::new("logStreamName", &LOG_STREAM_NAME).required(),
+    ],
+};
+
+pub(crate) static DELETE_METRIC_FILTER_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteMetricFilterRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
+        MemberSchema::new("filterName", &FILTER_NAME).required(),
     ],
 };
 
@@ -178,6 +311,44 @@ pub(crate) static DESCRIBE_LOG_STREAMS_REQUEST: StructureSchema = StructureSchem
 pub(crate) static DESCRIBE_LOG_STREAMS_RESPONSE: StructureSchema = StructureSchema {
     name: "DescribeLogStreamsResponse",
     members: &[MemberSchema::new("logStreams", &LOG_STREAMS), MemberSchema::new("nextToken", &NEXT_TOKEN)],
+};
+
+pub(crate) static DESCRIBE_METRIC_FILTERS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeMetricFiltersRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("filterNamePrefix", &FILTER_NAME),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+        MemberSchema::new("limit", &DESCRIBE_LIMIT),
+        MemberSchema::new("metricName", &METRIC_NAME),
+        MemberSchema::new("metricNamespace", &METRIC_NAMESPACE),
+    ],
+};
+
+pub(crate) static DESCRIBE_METRIC_FILTERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeMetricFiltersResponse",
+    members: &[
+        MemberSchema::new("metricFilters", &METRIC_FILTERS),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+    ],
+};
+
+pub(crate) static DESCRIBE_SUBSCRIPTION_FILTERS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeSubscriptionFiltersRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
+        MemberSchema::new("filterNamePrefix", &FILTER_NAME),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+        MemberSchema::new("limit", &DESCRIBE_LIMIT),
+    ],
+};
+
+pub(crate) static DESCRIBE_SUBSCRIPTION_FILTERS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeSubscriptionFiltersResponse",
+    members: &[
+        MemberSchema::new("subscriptionFilters", &SUBSCRIPTION_FILTERS),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+    ],
 };
 
 pub(crate) static FILTER_LOG_EVENTS_REQUEST: StructureSchema = StructureSchema {
@@ -249,6 +420,29 @@ pub(crate) static INPUT_LOG_EVENT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static LIST_LOG_GROUPS_REQUEST: StructureSchema = StructureSchema {
+    name: "ListLogGroupsRequest",
+    members: &[
+        MemberSchema::new("logGroupNamePattern", &LOG_GROUP_NAME_REGEX_PATTERN),
+        MemberSchema::new("logGroupClass", &LOG_GROUP_CLASS),
+        MemberSchema::unsupported("includeLinkedAccounts"),
+        MemberSchema::unsupported("accountIdentifiers"),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+        MemberSchema::new("limit", &LIST_LIMIT),
+        MemberSchema::unsupported("dataSources"),
+        MemberSchema::unsupported("fieldIndexNames"),
+        MemberSchema::new("logGroupTags", &TAG_FILTERS),
+    ],
+};
+
+pub(crate) static LIST_LOG_GROUPS_RESPONSE: StructureSchema = StructureSchema {
+    name: "ListLogGroupsResponse",
+    members: &[
+        MemberSchema::new("logGroups", &LOG_GROUP_SUMMARIES),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+    ],
+};
+
 pub(crate) static LIST_TAGS_FOR_RESOURCE_REQUEST: StructureSchema = StructureSchema {
     name: "ListTagsForResourceRequest",
     members: &[MemberSchema::new("resourceArn", &AMAZON_RESOURCE_NAME).required()],
@@ -256,6 +450,14 @@ pub(crate) static LIST_TAGS_FOR_RESOURCE_REQUEST: StructureSchema = StructureSch
 
 pub(crate) static LIST_TAGS_FOR_RESOURCE_RESPONSE: StructureSchema =
     StructureSchema { name: "ListTagsForResourceResponse", members: &[MemberSchema::new("tags", &TAGS)] };
+
+pub(crate) static LIST_TAGS_LOG_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "ListTagsLogGroupRequest",
+    members: &[MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required()],
+};
+
+pub(crate) static LIST_TAGS_LOG_GROUP_RESPONSE: StructureSchema =
+    StructureSchema { name: "ListTagsLogGroupResponse", members: &[MemberSchema::new("tags", &TAGS)] };
 
 pub(crate) static LOG_GROUP: StructureSchema = StructureSchema {
     name: "LogGroup",
@@ -276,6 +478,15 @@ pub(crate) static LOG_GROUP: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static LOG_GROUP_SUMMARY: StructureSchema = StructureSchema {
+    name: "LogGroupSummary",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("logGroupArn", &Shape::STRING),
+        MemberSchema::new("logGroupClass", &LOG_GROUP_CLASS),
+    ],
+};
+
 pub(crate) static LOG_STREAM: StructureSchema = StructureSchema {
     name: "LogStream",
     members: &[
@@ -287,6 +498,41 @@ pub(crate) static LOG_STREAM: StructureSchema = StructureSchema {
         MemberSchema::new("uploadSequenceToken", &SEQUENCE_TOKEN),
         MemberSchema::new("arn", &Shape::STRING),
         MemberSchema::new("storedBytes", &Shape::LONG),
+    ],
+};
+
+pub(crate) static METRIC_FILTER: StructureSchema = StructureSchema {
+    name: "MetricFilter",
+    members: &[
+        MemberSchema::new("filterName", &FILTER_NAME),
+        MemberSchema::new("filterPattern", &FILTER_PATTERN),
+        MemberSchema::new("metricTransformations", &METRIC_TRANSFORMATIONS),
+        MemberSchema::new("creationTime", &TIMESTAMP),
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("applyOnTransformedLogs", &Shape::Bool),
+        MemberSchema::new("fieldSelectionCriteria", &Shape::STRING),
+        MemberSchema::new("emitSystemFieldDimensions", &EMIT_SYSTEM_FIELDS),
+    ],
+};
+
+pub(crate) static METRIC_FILTER_MATCH_RECORD: StructureSchema = StructureSchema {
+    name: "MetricFilterMatchRecord",
+    members: &[
+        MemberSchema::new("eventNumber", &Shape::LONG),
+        MemberSchema::new("eventMessage", &EVENT_MESSAGE),
+        MemberSchema::new("extractedValues", &EXTRACTED_VALUES),
+    ],
+};
+
+pub(crate) static METRIC_TRANSFORMATION: StructureSchema = StructureSchema {
+    name: "MetricTransformation",
+    members: &[
+        MemberSchema::new("metricName", &METRIC_NAME).required(),
+        MemberSchema::new("metricNamespace", &METRIC_NAMESPACE).required(),
+        MemberSchema::new("metricValue", &METRIC_VALUE).required(),
+        MemberSchema::new("defaultValue", &Shape::DOUBLE),
+        MemberSchema::new("dimensions", &DIMENSIONS),
+        MemberSchema::new("unit", &STANDARD_UNIT),
     ],
 };
 
@@ -316,6 +562,27 @@ pub(crate) static PUT_LOG_EVENTS_RESPONSE: StructureSchema = StructureSchema {
         MemberSchema::new("nextSequenceToken", &SEQUENCE_TOKEN),
         MemberSchema::new("rejectedLogEventsInfo", &Shape::Structure(&REJECTED_LOG_EVENTS_INFO)),
         MemberSchema::new("rejectedEntityInfo", &Shape::Structure(&REJECTED_ENTITY_INFO)),
+    ],
+};
+
+pub(crate) static PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST: StructureSchema = StructureSchema {
+    name: "PutLogGroupDeletionProtectionRequest",
+    members: &[
+        MemberSchema::new("logGroupIdentifier", &LOG_GROUP_IDENTIFIER).required(),
+        MemberSchema::new("deletionProtectionEnabled", &Shape::Bool).required(),
+    ],
+};
+
+pub(crate) static PUT_METRIC_FILTER_REQUEST: StructureSchema = StructureSchema {
+    name: "PutMetricFilterRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
+        MemberSchema::new("filterName", &FILTER_NAME).required(),
+        MemberSchema::new("filterPattern", &FILTER_PATTERN).required(),
+        MemberSchema::new("metricTransformations", &METRIC_TRANSFORMATIONS).required(),
+        MemberSchema::unsupported("applyOnTransformedLogs"),
+        MemberSchema::unsupported("fieldSelectionCriteria"),
+        MemberSchema::unsupported("emitSystemFieldDimensions"),
     ],
 };
 
@@ -349,11 +616,64 @@ pub(crate) static SEARCHED_LOG_STREAM: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static SUBSCRIPTION_FILTER: StructureSchema = StructureSchema {
+    name: "SubscriptionFilter",
+    members: &[
+        MemberSchema::new("filterName", &FILTER_NAME),
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("filterPattern", &FILTER_PATTERN),
+        MemberSchema::new("destinationArn", &Shape::STRING),
+        MemberSchema::new("roleArn", &Shape::STRING),
+        MemberSchema::new("distribution", &Shape::STRING),
+        MemberSchema::new("applyOnTransformedLogs", &Shape::Bool),
+        MemberSchema::new("creationTime", &TIMESTAMP),
+        MemberSchema::new("fieldSelectionCriteria", &Shape::STRING),
+        MemberSchema::new("emitSystemFields", &EMIT_SYSTEM_FIELDS),
+    ],
+};
+
+pub(crate) static TAG_FILTER: StructureSchema = StructureSchema {
+    name: "TagFilter",
+    members: &[
+        MemberSchema::new("key", &TAG_FILTER_KEY).required(),
+        MemberSchema::new("values", &TAG_FILTER_VALUES),
+    ],
+};
+
+pub(crate) static TAG_LOG_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "TagLogGroupRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
+        MemberSchema::new("tags", &TAGS).required(),
+    ],
+};
+
 pub(crate) static TAG_RESOURCE_REQUEST: StructureSchema = StructureSchema {
     name: "TagResourceRequest",
     members: &[
         MemberSchema::new("resourceArn", &AMAZON_RESOURCE_NAME).required(),
         MemberSchema::new("tags", &TAGS).required(),
+    ],
+};
+
+pub(crate) static TEST_METRIC_FILTER_REQUEST: StructureSchema = StructureSchema {
+    name: "TestMetricFilterRequest",
+    members: &[
+        MemberSchema::new("filterPattern", &FILTER_PATTERN).required(),
+        MemberSchema::new("logEventMessages", &TEST_EVENT_MESSAGES).required(),
+    ],
+};
+
+pub(crate) static TEST_METRIC_FILTER_RESPONSE: StructureSchema = StructureSchema {
+    name: "TestMetricFilterResponse",
+    members: &[MemberSchema::new("matches", &METRIC_FILTER_MATCHES)],
+};
+
+pub(crate) static UNTAG_LOG_GROUP_REQUEST: StructureSchema = StructureSchema {
+    name: "UntagLogGroupRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME).required(),
+        MemberSchema::new("tags", &TAG_LIST).required(),
     ],
 };
 

@@ -15,6 +15,7 @@ pileus_model::structure! {
         log_group_name: String = "logGroupName",
         tags: Option<BTreeMap<String, String>> = "tags",
         log_group_class: Option<String> = "logGroupClass",
+        deletion_protection_enabled: Option<bool> = "deletionProtectionEnabled",
     }
     CreateLogStreamRequest = schema::CREATE_LOG_STREAM_REQUEST {
         log_group_name: String = "logGroupName",
@@ -26,6 +27,10 @@ pileus_model::structure! {
     DeleteLogStreamRequest = schema::DELETE_LOG_STREAM_REQUEST {
         log_group_name: String = "logGroupName",
         log_stream_name: String = "logStreamName",
+    }
+    DeleteMetricFilterRequest = schema::DELETE_METRIC_FILTER_REQUEST {
+        log_group_name: String = "logGroupName",
+        filter_name: String = "filterName",
     }
     DeleteRetentionPolicyRequest = schema::DELETE_RETENTION_POLICY_REQUEST {
         log_group_name: String = "logGroupName",
@@ -53,6 +58,28 @@ pileus_model::structure! {
     }
     DescribeLogStreamsResponse = schema::DESCRIBE_LOG_STREAMS_RESPONSE {
         log_streams: Option<Vec<LogStream>> = "logStreams",
+        next_token: Option<String> = "nextToken",
+    }
+    DescribeMetricFiltersRequest = schema::DESCRIBE_METRIC_FILTERS_REQUEST {
+        log_group_name: Option<String> = "logGroupName",
+        filter_name_prefix: Option<String> = "filterNamePrefix",
+        next_token: Option<String> = "nextToken",
+        limit: Option<i64> = "limit",
+        metric_name: Option<String> = "metricName",
+        metric_namespace: Option<String> = "metricNamespace",
+    }
+    DescribeMetricFiltersResponse = schema::DESCRIBE_METRIC_FILTERS_RESPONSE {
+        metric_filters: Option<Vec<MetricFilter>> = "metricFilters",
+        next_token: Option<String> = "nextToken",
+    }
+    DescribeSubscriptionFiltersRequest = schema::DESCRIBE_SUBSCRIPTION_FILTERS_REQUEST {
+        log_group_name: String = "logGroupName",
+        filter_name_prefix: Option<String> = "filterNamePrefix",
+        next_token: Option<String> = "nextToken",
+        limit: Option<i64> = "limit",
+    }
+    DescribeSubscriptionFiltersResponse = schema::DESCRIBE_SUBSCRIPTION_FILTERS_RESPONSE {
+        subscription_filters: Option<Vec<SubscriptionFilter>> = "subscriptionFilters",
         next_token: Option<String> = "nextToken",
     }
     FilterLogEventsRequest = schema::FILTER_LOG_EVENTS_REQUEST {
@@ -98,10 +125,27 @@ pileus_model::structure! {
         timestamp: i64 = "timestamp",
         message: String = "message",
     }
+    ListLogGroupsRequest = schema::LIST_LOG_GROUPS_REQUEST {
+        log_group_name_pattern: Option<String> = "logGroupNamePattern",
+        log_group_class: Option<String> = "logGroupClass",
+        next_token: Option<String> = "nextToken",
+        limit: Option<i64> = "limit",
+        log_group_tags: Option<Vec<TagFilter>> = "logGroupTags",
+    }
+    ListLogGroupsResponse = schema::LIST_LOG_GROUPS_RESPONSE {
+        log_groups: Option<Vec<LogGroupSummary>> = "logGroups",
+        next_token: Option<String> = "nextToken",
+    }
     ListTagsForResourceRequest = schema::LIST_TAGS_FOR_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",
     }
     ListTagsForResourceResponse = schema::LIST_TAGS_FOR_RESOURCE_RESPONSE {
+        tags: Option<BTreeMap<String, String>> = "tags",
+    }
+    ListTagsLogGroupRequest = schema::LIST_TAGS_LOG_GROUP_REQUEST {
+        log_group_name: String = "logGroupName",
+    }
+    ListTagsLogGroupResponse = schema::LIST_TAGS_LOG_GROUP_RESPONSE {
         tags: Option<BTreeMap<String, String>> = "tags",
     }
     LogGroup = schema::LOG_GROUP {
@@ -119,6 +163,11 @@ pileus_model::structure! {
         deletion_protection_enabled: Option<bool> = "deletionProtectionEnabled",
         bearer_token_authentication_enabled: Option<bool> = "bearerTokenAuthenticationEnabled",
     }
+    LogGroupSummary = schema::LOG_GROUP_SUMMARY {
+        log_group_name: Option<String> = "logGroupName",
+        log_group_arn: Option<String> = "logGroupArn",
+        log_group_class: Option<String> = "logGroupClass",
+    }
     LogStream = schema::LOG_STREAM {
         log_stream_name: Option<String> = "logStreamName",
         creation_time: Option<i64> = "creationTime",
@@ -128,6 +177,29 @@ pileus_model::structure! {
         upload_sequence_token: Option<String> = "uploadSequenceToken",
         arn: Option<String> = "arn",
         stored_bytes: Option<i64> = "storedBytes",
+    }
+    MetricFilter = schema::METRIC_FILTER {
+        filter_name: Option<String> = "filterName",
+        filter_pattern: Option<String> = "filterPattern",
+        metric_transformations: Option<Vec<MetricTransformation>> = "metricTransformations",
+        creation_time: Option<i64> = "creationTime",
+        log_group_name: Option<String> = "logGroupName",
+        apply_on_transformed_logs: Option<bool> = "applyOnTransformedLogs",
+        field_selection_criteria: Option<String> = "fieldSelectionCriteria",
+        emit_system_field_dimensions: Option<Vec<String>> = "emitSystemFieldDimensions",
+    }
+    MetricFilterMatchRecord = schema::METRIC_FILTER_MATCH_RECORD {
+        event_number: Option<i64> = "eventNumber",
+        event_message: Option<String> = "eventMessage",
+        extracted_values: Option<BTreeMap<String, String>> = "extractedValues",
+    }
+    MetricTransformation = schema::METRIC_TRANSFORMATION {
+        metric_name: String = "metricName",
+        metric_namespace: String = "metricNamespace",
+        metric_value: String = "metricValue",
+        default_value: Option<f64> = "defaultValue",
+        dimensions: Option<BTreeMap<String, String>> = "dimensions",
+        unit: Option<String> = "unit",
     }
     OutputLogEvent = schema::OUTPUT_LOG_EVENT {
         timestamp: Option<i64> = "timestamp",
@@ -145,6 +217,16 @@ pileus_model::structure! {
         rejected_log_events_info: Option<RejectedLogEventsInfo> = "rejectedLogEventsInfo",
         rejected_entity_info: Option<RejectedEntityInfo> = "rejectedEntityInfo",
     }
+    PutLogGroupDeletionProtectionRequest = schema::PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST {
+        log_group_identifier: String = "logGroupIdentifier",
+        deletion_protection_enabled: bool = "deletionProtectionEnabled",
+    }
+    PutMetricFilterRequest = schema::PUT_METRIC_FILTER_REQUEST {
+        log_group_name: String = "logGroupName",
+        filter_name: String = "filterName",
+        filter_pattern: String = "filterPattern",
+        metric_transformations: Vec<MetricTransformation> = "metricTransformations",
+    }
     PutRetentionPolicyRequest = schema::PUT_RETENTION_POLICY_REQUEST {
         log_group_name: String = "logGroupName",
         retention_in_days: i64 = "retentionInDays",
@@ -161,9 +243,40 @@ pileus_model::structure! {
         log_stream_name: Option<String> = "logStreamName",
         searched_completely: Option<bool> = "searchedCompletely",
     }
+    SubscriptionFilter = schema::SUBSCRIPTION_FILTER {
+        filter_name: Option<String> = "filterName",
+        log_group_name: Option<String> = "logGroupName",
+        filter_pattern: Option<String> = "filterPattern",
+        destination_arn: Option<String> = "destinationArn",
+        role_arn: Option<String> = "roleArn",
+        distribution: Option<String> = "distribution",
+        apply_on_transformed_logs: Option<bool> = "applyOnTransformedLogs",
+        creation_time: Option<i64> = "creationTime",
+        field_selection_criteria: Option<String> = "fieldSelectionCriteria",
+        emit_system_fields: Option<Vec<String>> = "emitSystemFields",
+    }
+    TagFilter = schema::TAG_FILTER {
+        key: String = "key",
+        values: Option<Vec<String>> = "values",
+    }
+    TagLogGroupRequest = schema::TAG_LOG_GROUP_REQUEST {
+        log_group_name: String = "logGroupName",
+        tags: BTreeMap<String, String> = "tags",
+    }
     TagResourceRequest = schema::TAG_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",
         tags: BTreeMap<String, String> = "tags",
+    }
+    TestMetricFilterRequest = schema::TEST_METRIC_FILTER_REQUEST {
+        filter_pattern: String = "filterPattern",
+        log_event_messages: Vec<String> = "logEventMessages",
+    }
+    TestMetricFilterResponse = schema::TEST_METRIC_FILTER_RESPONSE {
+        matches: Option<Vec<MetricFilterMatchRecord>> = "matches",
+    }
+    UntagLogGroupRequest = schema::UNTAG_LOG_GROUP_REQUEST {
+        log_group_name: String = "logGroupName",
+        tags: Vec<String> = "tags",
     }
     UntagResourceRequest = schema::UNTAG_RESOURCE_REQUEST {
         resource_arn: String = "resourceArn",

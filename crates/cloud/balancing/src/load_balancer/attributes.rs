@@ -21,6 +21,7 @@ const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
 const KEEP_ALIVE: &str = "client_keep_alive.seconds";
 const DROP_INVALID_HEADERS: &str = "routing.http.drop_invalid_header_fields.enabled";
 const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
+const TLS_HEADERS: &str = "routing.http.x_amzn_tls_version_and_cipher_suite.enabled";
 const XFF_CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
 const XFF_MODE: &str = "routing.http.xff_header_processing.mode";
 
@@ -48,7 +49,7 @@ static TABLE: &[Attribute] = &[
     ),
     row(DROP_INVALID_HEADERS, "false", Values::Boolean, Support::Full),
     row(PRESERVE_HOST, "false", Values::Boolean, Support::Full),
-    row("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Values::Boolean, Support::Fixed),
+    row(TLS_HEADERS, "false", Values::Boolean, Support::Full),
     row(XFF_CLIENT_PORT, "false", Values::Boolean, Support::Full),
     row(XFF_MODE, "append", Values::OneOf(&["append", "preserve", "remove"]), Support::Full),
     row("routing.http2.enabled", "true", Values::Boolean, Support::Fixed),
@@ -90,6 +91,7 @@ pub(super) fn contract(set: &Attributes) -> LoadBalancerAttributes {
             _ => XffMode::Append,
         },
         drop_invalid_header_fields: is_true(set, DROP_INVALID_HEADERS),
+        tls_headers: is_true(set, TLS_HEADERS),
     }
 }
 

@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html>
 
 mod attributes;
+mod change;
 mod placement;
 
 use std::net::Ipv4Addr;
@@ -13,17 +14,19 @@ use pileus_aws::elbv2::{
 };
 use pileus_contract::proxy::LoadBalancerAttributes;
 use pileus_core::{ApiError, Scope, Tags, Timestamp};
-use pileus_network::{NewInterface, interface};
+use pileus_network::{NewInterface, Subnet, interface};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
-use self::placement::Placement;
+use self::placement::{Asked, Placement};
 use crate::attributes::Attributes;
 use crate::resource::{self, Resource, check_name, invalid};
 use crate::{listener, tags};
 
-const MAX_PER_REGION: usize = 50;
+/// The one IP address type.
+const ADDRESSES: &str = "ipv4";
+pub(crate) const MAX_PER_REGION: usize = 50;
 /// Who manages the interfaces of load balancers.
 const OWNER: &str = "amazon-elb";
 
@@ -112,6 +115,7 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::DescribeCapacityReservation>(describe_capacity_reservation)
         .on::<ops::DeleteLoadBalancer>(delete_load_balancer);
     attributes::operations(router);
+    change::operations(router);
 }
 
 /// The load balancer with this key.
@@ -137,7 +141,8 @@ fn create_load_balancer(
         Some("internal") => Scheme::Internal,
         _ => Scheme::InternetFacing,
     };
-    let placement = placement::choose(cx.tx, &input, scheme)?;
+    let asked = Asked { subnets: input.subnets.as_deref(), mappings: input.subnet_mappings.as_deref() };
+    let placement = placement::choose(cx.tx, &asked, input.security_groups.as_deref(), scheme)?;
     let existing = cx.tx.find(|other: &LoadBalancer| other.name == input.name);
     if let Some(existing) = existing {
         return repeated(cx.scope(), &existing, scheme, &placement);
@@ -160,13 +165,14 @@ fn check_kind(input: &CreateLoadBalancerInput) -> Result<(), ApiError> {
             "load balancers of type '{kind}'; use 'application'"
         )));
     }
-    let addresses = input.ip_address_type.as_deref().unwrap_or("ipv4");
-    if addresses != "ipv4" {
-        return Err(ApiError::not_implemented(format_args!(
-            "load balancers with IP address type '{addresses}'"
-        )));
+    check_addresses(input.ip_address_type.as_deref().unwrap_or(ADDRESSES))
+}
+
+fn check_addresses(kind: &str) -> Result<(), ApiError> {
+    match kind {
+        ADDRESSES => Ok(()),
+        _ => Err(ApiError::not_implemented(format_args!("load balancers with IP address type '{kind}'"))),
     }
-    Ok(())
 }
 
 /// A second creation under the same name: the same load balancer if it asks for the same settings.
@@ -197,25 +203,9 @@ fn build(
 ) -> Result<LoadBalancer, ApiError> {
     let tags = tags::of_request(input.tags)?;
     let key = format!("app/{}/{}", input.name, cx.ids.hex(16));
-    let mut nodes = Vec::new();
-    for subnet in &placement.subnets {
-        let new = NewInterface {
-            subnet: subnet.id.clone(),
-            groups: placement.security_groups.clone(),
-            description: format!("ELB {key}"),
-            requester: Some(OWNER.into()),
-            attachment_owner: Some(OWNER.into()),
-            public: scheme.is_internet_facing(),
-            ..NewInterface::default()
-        };
-        let interface = interface::create(cx.tx, cx.ids, cx.now, new)?;
-        nodes.push(Node {
-            zone: subnet.zone.clone(),
-            subnet: subnet.id.clone(),
-            interface: interface.id.clone(),
-            address: interface.address,
-        });
-    }
+    let groups = &placement.security_groups;
+    let nodes = placement.subnets.iter().map(|subnet| node(cx, &key, subnet, groups, scheme));
+    let nodes = nodes.collect::<Result<_, _>>()?;
     let prefix = if scheme.is_internet_facing() { "" } else { "internal-" };
     let digits = cx.ids.digits(10);
     Ok(LoadBalancer {
@@ -230,6 +220,32 @@ fn build(
         active: false,
         attributes: attributes::initial(scheme),
         tags,
+    })
+}
+
+/// A node in the subnet, with an interface of its own.
+fn node(
+    cx: &mut Context,
+    balancer: &str,
+    subnet: &Subnet,
+    groups: &[String],
+    scheme: Scheme,
+) -> Result<Node, ApiError> {
+    let new = NewInterface {
+        subnet: subnet.id.clone(),
+        groups: groups.to_vec(),
+        description: format!("ELB {balancer}"),
+        requester: Some(OWNER.into()),
+        attachment_owner: Some(OWNER.into()),
+        public: scheme.is_internet_facing(),
+        ..NewInterface::default()
+    };
+    let interface = interface::create(cx.tx, cx.ids, cx.now, new)?;
+    Ok(Node {
+        zone: subnet.zone.clone(),
+        subnet: subnet.id.clone(),
+        interface: interface.id.clone(),
+        address: interface.address,
     })
 }
 
@@ -286,9 +302,11 @@ fn delete_load_balancer(
             format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled");
         return Err(ApiError::client("OperationNotPermitted", message));
     }
+    let certificates = listener::certificates_of(cx.tx, key);
     for listener in listener::of_load_balancer(cx.tx, key) {
         listener::delete(cx.tx, &listener.key);
     }
+    listener::note_use(cx.tx, key, &certificates, cx.now)?;
     for node in &balancer.nodes {
         interface::delete(cx.tx, &node.interface);
     }
@@ -297,12 +315,6 @@ fn delete_load_balancer(
 }
 
 fn shape(scope: &Scope, balancer: &LoadBalancer) -> Shape {
-    let zone = |node: &Node| AvailabilityZone {
-        zone_name: Some(node.zone.clone()),
-        subnet_id: Some(node.subnet.clone()),
-        load_balancer_addresses: Some(Vec::new()),
-        ..AvailabilityZone::default()
-    };
     let state = if balancer.active { "active" } else { "provisioning" };
     Shape {
         load_balancer_arn: Some(balancer.arn(scope)),
@@ -316,8 +328,17 @@ fn shape(scope: &Scope, balancer: &LoadBalancer) -> Shape {
         r#type: Some("application".into()),
         availability_zones: Some(balancer.nodes.iter().map(zone).collect()),
         security_groups: Some(balancer.security_groups.clone()),
-        ip_address_type: Some("ipv4".into()),
+        ip_address_type: Some(ADDRESSES.into()),
         ..Shape::default()
+    }
+}
+
+fn zone(node: &Node) -> AvailabilityZone {
+    AvailabilityZone {
+        zone_name: Some(node.zone.clone()),
+        subnet_id: Some(node.subnet.clone()),
+        load_balancer_addresses: Some(Vec::new()),
+        ..AvailabilityZone::default()
     }
 }
 

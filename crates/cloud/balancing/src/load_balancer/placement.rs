@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pileus_aws::elbv2::CreateLoadBalancerInput;
+use pileus_aws::elbv2::SubnetMapping;
 use pileus_core::ApiError;
 use pileus_network::{SecurityGroup, Subnet, internet_gateway, security_group, subnet};
 use pileus_state::Tx;
@@ -23,31 +23,47 @@ pub(super) struct Placement {
     pub(super) security_groups: Vec<String>,
 }
 
-/// The placement that a request asks for.
+/// Subnets as requests name them.
+pub(super) struct Asked<'a> {
+    pub(super) subnets: Option<&'a [String]>,
+    pub(super) mappings: Option<&'a [SubnetMapping]>,
+}
+
+/// The placement of a new load balancer.
 pub(super) fn choose(
     tx: &Tx,
-    input: &CreateLoadBalancerInput,
+    asked: &Asked,
+    security_groups: Option<&[String]>,
     scheme: Scheme,
 ) -> Result<Placement, ApiError> {
+    let (vpc, subnets) = find_subnets(tx, asked, &[])?;
+    if scheme.is_internet_facing() && internet_gateway::of_vpc(tx, &vpc).is_none() {
+        return Err(ApiError::client("InvalidSubnet", format!("VPC {vpc} has no internet gateway")));
+    }
+    let security_groups = groups(tx, &vpc, security_groups.unwrap_or_default())?;
+    Ok(Placement { vpc, subnets, security_groups })
+}
+
+/// The subnets that a request asks for, with their VPC. Those in `present` have the load balancer already.
+pub(super) fn find_subnets(
+    tx: &Tx,
+    asked: &Asked,
+    present: &[String],
+) -> Result<(String, Vec<Arc<Subnet>>), ApiError> {
     let mut subnets = Vec::new();
-    for id in named_subnets(input)? {
+    for id in named_subnets(asked)? {
         let subnet = tx.get::<Subnet>(&id).ok_or_else(|| {
             ApiError::client("SubnetNotFound", format!("The subnet ID '{id}' does not exist"))
         })?;
         subnets.push(subnet);
     }
-    let vpc = check_subnets(tx, &subnets)?;
-    if scheme.is_internet_facing() && internet_gateway::of_vpc(tx, &vpc).is_none() {
-        return Err(ApiError::client("InvalidSubnet", format!("VPC {vpc} has no internet gateway")));
-    }
-    let security_groups = groups(tx, &vpc, input.security_groups.as_deref().unwrap_or_default())?;
-    Ok(Placement { vpc, subnets, security_groups })
+    Ok((check_subnets(tx, &subnets, present)?, subnets))
 }
 
-fn named_subnets(input: &CreateLoadBalancerInput) -> Result<Vec<String>, ApiError> {
-    let mappings = input.subnet_mappings.iter().flatten();
+fn named_subnets(asked: &Asked) -> Result<Vec<String>, ApiError> {
+    let mappings = asked.mappings.into_iter().flatten();
     let mapped: Vec<String> = mappings.filter_map(|mapping| mapping.subnet_id.clone()).collect();
-    match (input.subnets.clone().unwrap_or_default(), mapped) {
+    match (asked.subnets.unwrap_or_default().to_vec(), mapped) {
         (subnets, mapped) if mapped.is_empty() => Ok(subnets),
         (subnets, mapped) if subnets.is_empty() => Ok(mapped),
         _ => Err(invalid("You must specify either subnets or subnet mappings, not both")),
@@ -55,7 +71,7 @@ fn named_subnets(input: &CreateLoadBalancerInput) -> Result<Vec<String>, ApiErro
 }
 
 /// Checks the subnets together; returns their VPC.
-fn check_subnets(tx: &Tx, subnets: &[Arc<Subnet>]) -> Result<String, ApiError> {
+fn check_subnets(tx: &Tx, subnets: &[Arc<Subnet>], present: &[String]) -> Result<String, ApiError> {
     let vpcs: BTreeSet<&str> = subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
     if vpcs.len() > 1 {
         return Err(ApiError::client(
@@ -71,7 +87,7 @@ fn check_subnets(tx: &Tx, subnets: &[Arc<Subnet>]) -> Result<String, ApiError> {
     if zones.len() < 2 {
         return Err(invalid("At least two subnets in two different Availability Zones must be specified"));
     }
-    for subnet in subnets {
+    for subnet in subnets.iter().filter(|subnet| !present.contains(&subnet.id)) {
         if subnet::available(tx, subnet) < FREE_ADDRESSES {
             let message = format!(
                 "Not enough IP space available in {}. ELB requires at least {FREE_ADDRESSES} free IP addresses in each subnet.",
@@ -84,7 +100,7 @@ fn check_subnets(tx: &Tx, subnets: &[Arc<Subnet>]) -> Result<String, ApiError> {
 }
 
 /// The security groups asked for, or the VPC's default one.
-fn groups(tx: &Tx, vpc: &str, asked: &[String]) -> Result<Vec<String>, ApiError> {
+pub(super) fn groups(tx: &Tx, vpc: &str, asked: &[String]) -> Result<Vec<String>, ApiError> {
     if asked.is_empty() {
         return Ok(vec![security_group::default_of(tx, vpc).id.clone()]);
     }

@@ -23,7 +23,7 @@ use crate::resource::{self, Resource, invalid};
 use crate::tags;
 
 /// Not counting default rules.
-const MAX_PER_LOAD_BALANCER: usize = 100;
+pub(crate) const MAX_PER_LOAD_BALANCER: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rule {

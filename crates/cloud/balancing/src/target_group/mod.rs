@@ -26,7 +26,7 @@ use crate::resource::{self, Resource, check_name, invalid};
 use crate::rule::Rule;
 use crate::{tags, target};
 
-const MAX_PER_REGION: usize = 3000;
+pub(crate) const MAX_PER_REGION: usize = 3000;
 
 /// A target group of type `ip` that speaks HTTP/1.1 over IPv4: the only kind so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -40,6 +40,50 @@ fn a_load_balancer_becomes_active_when_it_serves_and_takes_its_interfaces_with_i
 }
 
 #[test]
+fn subnets_and_security_groups_change_in_place() {
+    let mut world = World::new();
+    let arn = world.balancer("web");
+    let before = world.converge().load_balancers.remove(0);
+    let third = super::subnet(&mut world.cloud, &world.vpc.clone(), "c", "10.0.3.0/24");
+    let subnets = vec![world.public[0].clone(), third.clone()];
+    let input = elbv2::SetSubnetsInput {
+        load_balancer_arn: arn.clone(),
+        subnets: Some(subnets),
+        ..Default::default()
+    };
+    let zones = world.cloud.ok::<ops::SetSubnets>(input).availability_zones.unwrap();
+    let zones: Vec<_> = zones.into_iter().filter_map(|zone| zone.zone_name).collect();
+    assert_eq!(zones, ["us-east-1a", "us-east-1c"]);
+    let after = world.converge().load_balancers.remove(0);
+    assert_eq!(after.nodes[0], before.nodes[0], "the node that stays keeps its address");
+    assert_eq!(after.nodes.len(), 2);
+
+    let closed = super::open_group(&mut world.cloud, &world.vpc.clone(), "closed", 81);
+    let input = elbv2::SetSecurityGroupsInput {
+        load_balancer_arn: arn.clone(),
+        security_groups: vec![closed],
+        ..Default::default()
+    };
+    world.cloud.ok::<ops::SetSecurityGroups>(input);
+    let ports: Vec<_> =
+        world.converge().load_balancers[0].edge_ingress.iter().map(|rule| rule.from_port).collect();
+    assert_eq!(ports, [81]);
+
+    let one = elbv2::SetSubnetsInput {
+        load_balancer_arn: arn.clone(),
+        subnets: Some(vec![third]),
+        ..Default::default()
+    };
+    assert_eq!(world.cloud.code::<ops::SetSubnets>(one), "ValidationError");
+    let unknown = elbv2::SetSecurityGroupsInput {
+        load_balancer_arn: arn,
+        security_groups: vec!["sg-1".into()],
+        ..Default::default()
+    };
+    assert_eq!(world.cloud.code::<ops::SetSecurityGroups>(unknown), "InvalidSecurityGroup");
+}
+
+#[test]
 fn an_internal_load_balancer_has_another_name_and_default() {
     let mut world = World::new();
     let input =

@@ -46,7 +46,7 @@ impl World {
         for (zone, cidr) in [("a", "10.0.10.0/24"), ("b", "10.0.11.0/24"), ("c", "10.0.12.0/24")] {
             subnet(&mut cloud, &vpc, zone, cidr);
         }
-        let balancer_group = open_group(&mut cloud, &vpc, 80);
+        let balancer_group = open_group(&mut cloud, &vpc, "balancer", 80);
         Self { cloud, vpc, public, balancer_group }
     }
 
@@ -165,9 +165,9 @@ fn subnet(cloud: &mut Cloud, vpc: &str, zone: &str, cidr: &str) -> String {
 }
 
 /// A security group that lets everybody in to one port.
-fn open_group(cloud: &mut Cloud, vpc: &str, port: i64) -> String {
+fn open_group(cloud: &mut Cloud, vpc: &str, name: &str, port: i64) -> String {
     let input = ec2::CreateSecurityGroupRequest {
-        group_name: "balancer".into(),
+        group_name: name.into(),
         description: "test".into(),
         vpc_id: Some(vpc.into()),
         ..Default::default()

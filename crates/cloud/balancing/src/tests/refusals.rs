@@ -184,7 +184,7 @@ fn listeners_and_rules() {
     let login = elbv2::Action { r#type: "authenticate-oidc".into(), ..Default::default() };
     let gone = group.replace("web", "gone");
     let cases = [
-        (with(&|input| input.protocol = Some("HTTPS".into())), "UnsupportedOperation"),
+        (with(&|input| input.protocol = Some("HTTPS".into())), "CertificateNotFound"),
         (with(&|input| input.protocol = Some("TCP".into())), "UnsupportedProtocol"),
         (with(&|input| input.protocol = None), "ValidationError"),
         (with(&|input| input.ssl_policy = Some("ELBSecurityPolicy-2016-08".into())), "ValidationError"),

@@ -1,8 +1,11 @@
-//! Listeners: the ports of a load balancer. HTTP only; HTTPS is refused by name.
+//! Listeners: the ports of a load balancer, HTTP and HTTPS.
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html>
 
+mod policy;
+mod secure;
+
 use pileus_aws::elbv2::{
-    Certificate, CreateListenerInput, CreateListenerOutput, DeleteListenerInput, DeleteListenerOutput,
+    CreateListenerInput, CreateListenerOutput, DeleteListenerInput, DeleteListenerOutput,
     DescribeListenerAttributesInput, DescribeListenerAttributesOutput, DescribeListenersInput,
     DescribeListenersOutput, Listener as Shape, ListenerAttribute, ModifyListenerInput, ModifyListenerOutput,
     ops,
@@ -12,12 +15,13 @@ use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::secure::{MAX_CERTIFICATES, Secure, certificates_of, note_use};
 use crate::load_balancer::{self, LoadBalancer};
 use crate::resource::{self, Resource, invalid};
 use crate::rule::{self, Rule, action};
 use crate::tags;
 
-const MAX_PER_LOAD_BALANCER: usize = 50;
+pub(crate) const MAX_PER_LOAD_BALANCER: usize = 50;
 
 /// What AWS shows of a listener whose answers nothing alters.
 const ATTRIBUTES: [(&str, &str); 11] = [
@@ -39,6 +43,9 @@ pub(crate) struct Listener {
     /// `app/<name>/<load balancer's hex>/<16 hex>`
     pub(crate) key: String,
     pub(crate) port: u16,
+    /// Of an HTTPS listener.
+    #[serde(default)]
+    pub(crate) secure: Option<Secure>,
     pub(crate) tags: Tags,
 }
 
@@ -68,6 +75,10 @@ impl Listener {
     pub(crate) fn load_balancer(&self) -> &str {
         load_balancer(&self.key)
     }
+
+    fn protocol(&self) -> &'static str {
+        if self.secure.is_some() { "HTTPS" } else { "HTTP" }
+    }
 }
 
 /// The key of the load balancer of the listener with this key.
@@ -82,6 +93,8 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::DescribeListenerAttributes>(describe_listener_attributes)
         .on::<ops::ModifyListener>(modify_listener)
         .on::<ops::DeleteListener>(delete_listener);
+    policy::operations(router);
+    secure::operations(router);
 }
 
 /// The listeners of a load balancer.
@@ -101,13 +114,14 @@ pub(crate) fn delete(tx: &mut Tx, listener: &str) {
 fn create_listener(cx: &mut Context, input: CreateListenerInput) -> Result<CreateListenerOutput, ApiError> {
     let balancer = resource::find::<LoadBalancer>(cx.tx, &input.load_balancer_arn)?;
     let protocol = input.protocol.ok_or_else(|| invalid("A protocol must be specified"))?;
-    check_protocol(&protocol, input.ssl_policy.as_ref(), input.certificates.as_ref())?;
+    let secure = secure::parse(&protocol, input.ssl_policy, input.certificates, None)?;
     let port = input.port.and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or_else(|| invalid("A port must be specified"))?;
     let chosen = action::parse(cx.tx, &balancer, input.default_actions)?;
     let listeners = of_load_balancer(cx.tx, &balancer.key);
     if let Some(same_port) = listeners.iter().find(|listener| listener.port == port) {
-        let same = default_rule(cx.tx, same_port).is_some_and(|rule| rule.chosen == chosen);
+        let same = same_port.secure == secure
+            && default_rule(cx.tx, same_port).is_some_and(|rule| rule.chosen == chosen);
         return if same {
             Ok(CreateListenerOutput { listeners: Some(vec![shape(cx.tx, same_port)]) })
         } else {
@@ -120,33 +134,16 @@ fn create_listener(cx: &mut Context, input: CreateListenerInput) -> Result<Creat
     }
     let key = format!("{}/{}", balancer.key, cx.ids.hex(16));
     cx.tx.put(Rule::default_of(&key, chosen, cx.ids));
-    let listener = Listener { key, port, tags: tags::of_request(input.tags)? };
+    let listener = Listener { key, port, secure, tags: tags::of_request(input.tags)? };
+    let before = certificates_of(cx.tx, &balancer.key);
     cx.tx.put(listener.clone());
+    note_use(cx.tx, &balancer.key, &before, cx.now)?;
     Ok(CreateListenerOutput { listeners: Some(vec![shape(cx.tx, &listener)]) })
 }
 
 fn duplicate(balancer: &str) -> ApiError {
     let message = format!("A listener already exists on this port for this load balancer '{balancer}'");
     ApiError::client("DuplicateListener", message)
-}
-
-fn check_protocol(
-    protocol: &str,
-    ssl_policy: Option<&String>,
-    certificates: Option<&Vec<Certificate>>,
-) -> Result<(), ApiError> {
-    match protocol {
-        "HTTP" => {}
-        "HTTPS" => return Err(ApiError::not_implemented("HTTPS listeners; use protocol HTTP")),
-        other => {
-            let message = format!("The protocol '{other}' is not supported by application load balancers");
-            return Err(ApiError::client("UnsupportedProtocol", message));
-        }
-    }
-    if ssl_policy.is_some() || certificates.is_some_and(|certificates| !certificates.is_empty()) {
-        return Err(invalid("Certificates and an SSL policy cannot be specified for HTTP listeners"));
-    }
-    Ok(())
 }
 
 fn describe_listeners(
@@ -183,8 +180,10 @@ fn describe_listener_attributes(
 fn modify_listener(cx: &mut Context, input: ModifyListenerInput) -> Result<ModifyListenerOutput, ApiError> {
     let mut listener = Listener::clone(&*resource::find(cx.tx, &input.listener_arn)?);
     let balancer = load_balancer::of_key(cx.tx, listener.load_balancer())?;
-    let protocol = input.protocol.as_deref().unwrap_or("HTTP");
-    check_protocol(protocol, input.ssl_policy.as_ref(), input.certificates.as_ref())?;
+    let protocol = input.protocol.unwrap_or_else(|| listener.protocol().into());
+    listener.secure =
+        secure::parse(&protocol, input.ssl_policy, input.certificates, listener.secure.as_ref())?;
+    let before = certificates_of(cx.tx, &balancer.key);
     if let Some(port) = input.port.and_then(|port| u16::try_from(port).ok()) {
         let listeners = of_load_balancer(cx.tx, &balancer.key);
         if listeners.iter().any(|other| other.port == port && other.key != listener.key) {
@@ -199,12 +198,15 @@ fn modify_listener(cx: &mut Context, input: ModifyListenerInput) -> Result<Modif
         }
     }
     cx.tx.put(listener.clone());
+    note_use(cx.tx, &balancer.key, &before, cx.now)?;
     Ok(ModifyListenerOutput { listeners: Some(vec![shape(cx.tx, &listener)]) })
 }
 
 fn delete_listener(cx: &mut Context, input: DeleteListenerInput) -> Result<DeleteListenerOutput, ApiError> {
     let listener = resource::find::<Listener>(cx.tx, &input.listener_arn)?;
+    let before = certificates_of(cx.tx, listener.load_balancer());
     delete(cx.tx, &listener.key);
+    note_use(cx.tx, listener.load_balancer(), &before, cx.now)?;
     Ok(DeleteListenerOutput {})
 }
 
@@ -218,7 +220,9 @@ fn shape(tx: &Tx, listener: &Listener) -> Shape {
         listener_arn: Some(listener.arn(tx.scope())),
         load_balancer_arn: Some(resource::arn::<LoadBalancer>(tx.scope(), listener.load_balancer())),
         port: Some(listener.port.into()),
-        protocol: Some("HTTP".into()),
+        protocol: Some(listener.protocol().into()),
+        ssl_policy: listener.secure.as_ref().map(|secure| secure.policy.clone()),
+        certificates: listener.secure.as_ref().map(|secure| vec![secure::shape(&secure.default, None)]),
         default_actions: Some(default.iter().map(|rule| action::shape(tx.scope(), &rule.chosen)).collect()),
         ..Shape::default()
     }
