@@ -115,91 +115,107 @@ fn scale(
     let Some(capacity) = pileus_compute::capacity(tx, resource.cluster, resource.service) else {
         return triggers.iter().map(|_| Err(format!("ECS service doesn't exist: {}", resource.id))).collect();
     };
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let results = triggers
-        .iter()
-        .map(|trigger| {
-            let values = values(tx, metrics, &trigger.alarm, trigger.action.value, now);
-            ask(trigger, &values).map(|ask| {
-                let (alarm, policy) = (trigger.alarm.name.clone(), trigger.policy.clone());
-                wanted.push(Wanted { ask, alarm, state: trigger.action.new, policy });
-            })
-        })
-        .collect();
-    let held = wanted.iter().any(|wanted| matches!(wanted.ask, Ask::In { .. }))
-        && !join(tx, metrics, now, resource.id, &mut wanted);
-    let progress = progress::of(tx, resource.id);
-    let situation = Situation {
-        current: capacity.desired,
-        min: target.min,
-        max: target.max,
-        in_suspended: target.in_suspended,
-        out_suspended: target.out_suspended,
-        deploying: capacity.deploying,
-        cooling: progress.cooling_at(now),
-        held,
-    };
+    let (mut wanted, mut results) = (Vec::new(), Vec::new());
+    for trigger in triggers {
+        let asked = ask(tx, metrics, trigger).map(|ask| wanted.push(Wanted::new(trigger, ask)));
+        results.push(asked);
+    }
+    let held = !join(tx, metrics, &resource, &mut wanted, triggers);
+    let situation = situation(tx, now, &target, &capacity, held);
     let asks: Vec<Ask> = wanted.iter().map(|wanted| wanted.ask).collect();
-    let cause = |by: usize| Cause::Alarm {
-        alarm: wanted[by].alarm.clone(),
-        state: wanted[by].state,
-        policy: wanted[by].policy.name.clone(),
-    };
     match decide(&situation, &asks) {
         Decision::Scale { to, by, base } => {
             let length = wanted[by].policy.cooldown(to > capacity.desired);
             let cooldown = Cooldown { base, to, length, until: None };
-            progress::set(tx, ids, now, &resource, &cause(by), to, Some(cooldown));
+            progress::set(tx, ids, now, &resource, &wanted[by].cause(), to, Some(cooldown));
         }
         Decision::NotScaled { by, reason } => {
-            activity::not_scaled(tx, ids, now, resource.id, &cause(by), reason);
+            activity::not_scaled(tx, ids, now, resource.id, &wanted[by].cause(), reason);
         }
         Decision::Nothing => {}
     }
     results
 }
 
-/// Adds what every other tracking policy that may scale in asks for; false where one of them does not want to.
+impl Wanted {
+    fn new(trigger: &Trigger, ask: Ask) -> Self {
+        let (alarm, policy) = (trigger.alarm.name.clone(), trigger.policy.clone());
+        Self { ask, alarm, state: trigger.action.new, policy }
+    }
+
+    fn cause(&self) -> Cause {
+        let (alarm, policy) = (self.alarm.clone(), self.policy.name.clone());
+        Cause::Alarm { alarm, state: self.state, policy }
+    }
+}
+
+fn situation(
+    tx: &Tx,
+    now: Timestamp,
+    target: &ScalableTarget,
+    capacity: &pileus_compute::Capacity,
+    held: bool,
+) -> Situation {
+    Situation {
+        current: capacity.desired,
+        min: target.min,
+        max: target.max,
+        in_suspended: target.in_suspended,
+        out_suspended: target.out_suspended,
+        deploying: capacity.deploying,
+        cooling: progress::of(tx, &target.resource).cooling_at(now),
+        held,
+    }
+}
+
+/// Where a tracking policy asks to scale in, adds what every other one that may scale in asks for; false where one of
+/// them does not want to.
 fn join(
     tx: &Tx,
     metrics: &dyn MetricStore,
-    now: Timestamp,
-    resource: &str,
+    resource: &Resource,
     wanted: &mut Vec<Wanted>,
+    triggers: &[Trigger],
 ) -> bool {
+    let asking = wanted.iter().any(|wanted| matches!(wanted.ask, Ask::In { .. }));
+    let Some(at) = triggers.iter().map(|trigger| trigger.action.at).max().filter(|_| asking) else {
+        return true;
+    };
     let mut all = true;
-    for policy in policy::of_target(tx, resource) {
+    for policy in policy::of_target(tx, resource.id) {
         let Configuration::Tracking(tracking) = &policy.configuration else { continue };
-        let Some(low) = &tracking.low else { continue };
-        if wanted.iter().any(|wanted| wanted.alarm == *low) {
+        let Some(low) = tracking.low.clone() else { continue };
+        if wanted.iter().any(|wanted| wanted.alarm == low) {
             continue;
         }
-        let alarm = alarms::get(tx, low).filter(|alarm| alarm.state.value == StateValue::Alarm);
-        let ask = alarm.and_then(|alarm| track(tracking, low, &values(tx, metrics, &alarm, None, now)).ok());
-        match ask {
-            Some(ask) => {
+        let alarm = alarms::get(tx, &low).filter(|alarm| alarm.state.value == StateValue::Alarm);
+        let values = alarm.map(|alarm| values(tx, metrics, &alarm, None, at));
+        match values.map(|values| track(tracking, &low, &values?)) {
+            Some(Ok(ask)) => {
                 let policy = policy.clone();
-                wanted.push(Wanted { ask, alarm: low.clone(), state: StateValue::Alarm, policy });
+                wanted.push(Wanted { ask, alarm: low, state: StateValue::Alarm, policy });
             }
-            None => all = false,
+            None | Some(Err(_)) => all = false,
         }
     }
     all
 }
 
-/// The datapoints that an alarm's state rests on, oldest first.
+/// The datapoints that an alarm's state rested on at `at`, oldest first; `newest` where none can be found any more.
 fn values(
     tx: &Tx,
     metrics: &dyn MetricStore,
     alarm: &Alarm,
     newest: Option<f64>,
-    now: Timestamp,
-) -> Vec<f64> {
-    let seen = alarms::datapoints(metrics, tx.scope(), alarm, now);
-    if seen.is_empty() { newest.into_iter().collect() } else { seen }
+    at: Timestamp,
+) -> Result<Vec<f64>, String> {
+    let seen = alarms::datapoints(metrics, tx.scope(), alarm, at).map_err(|error| error.message)?;
+    Ok(if seen.is_empty() { newest.into_iter().collect() } else { seen })
 }
 
-fn ask(trigger: &Trigger, values: &[f64]) -> Result<Ask, String> {
+fn ask(tx: &Tx, metrics: &dyn MetricStore, trigger: &Trigger) -> Result<Ask, String> {
+    let action = &trigger.action;
+    let values = values(tx, metrics, &trigger.alarm, action.value, action.at)?;
     match &trigger.policy.configuration {
         Configuration::Step(step) => {
             let definition = trigger.alarm.metric();
@@ -207,14 +223,14 @@ fn ask(trigger: &Trigger, values: &[f64]) -> Result<Ask, String> {
                 definition.and_then(|metric| metric.threshold).ok_or("The alarm has no threshold.")?;
             let comparison = definition.and_then(|metric| metric.comparison_operator.as_deref());
             let rising = comparison.is_some_and(|comparison| comparison.starts_with("Greater"));
-            let metric = aggregate(step.metric_aggregation_type.as_deref(), values).ok_or(NO_DATA)?;
+            let metric = aggregate(step.metric_aggregation_type.as_deref(), &values).ok_or(NO_DATA)?;
             let delta = metric - threshold;
             let adjustment = step::adjustment(step, delta, rising);
             adjustment.map(Ask::Step).ok_or_else(|| {
                 format!("No step adjustment found for metric value {values:?} and breach delta {delta:?}")
             })
         }
-        Configuration::Tracking(tracking) => track(tracking, &trigger.alarm.name, values),
+        Configuration::Tracking(tracking) => track(tracking, &trigger.alarm.name, &values),
     }
 }
 

@@ -13,7 +13,7 @@ use pileus_state::{State as Snapshot, Tx};
 
 use super::evaluate::{Criteria, evaluate};
 use super::state::{self, Change};
-use super::{Alarm, Definition, composite, history, reason};
+use super::{Alarm, Definition, StateValue, composite, history, reason};
 use crate::metrics::{self, Point, Queries, Reader, Statistic, Window};
 
 /// How long after a period's end its last points may come.
@@ -83,7 +83,12 @@ pub fn evaluate_due(
 fn change(alarm: &Alarm, reader: Reader, end: Timestamp, now: Timestamp) -> Result<Option<Change>, ApiError> {
     let Definition::Metric(input) = &alarm.definition else { return Ok(None) };
     let criteria = Criteria::of(input);
-    let range = range(input, &criteria, reader, end)?;
+    let range = match range(input, &criteria, reader, end) {
+        Ok(range) => range,
+        // An expression that comes to nothing that can be watched; no other alarm should wait for it.
+        Err(error) if error.status < 500 => return Ok(Some(unwatchable(&error))),
+        Err(error) => return Err(error),
+    };
     let finding = evaluate(&criteria, &range);
     Ok(finding.map(|finding| Change {
         value: finding.state,
@@ -124,6 +129,15 @@ pub fn datapoints(
     let range = range(input, &criteria, Reader { store, scope }, end)?;
     let real: Vec<f64> = range.into_iter().flatten().map(|point| point.value).collect();
     Ok(real[real.len().saturating_sub(criteria.periods)..].to_vec())
+}
+
+fn unwatchable(error: &ApiError) -> Change {
+    Change {
+        value: StateValue::InsufficientData,
+        reason: format!("Insufficient Data: the alarm cannot be evaluated. {}", error.message),
+        reason_data: None,
+        datapoint: None,
+    }
 }
 
 fn points(
@@ -195,7 +209,7 @@ mod tests {
     use pileus_kit::Cloud;
 
     use super::super::tests::{cloud, high};
-    use super::super::{StateValue, get, pending};
+    use super::super::{get, pending};
     use super::*;
 
     fn measure(cloud: &Cloud, value: f64) {
