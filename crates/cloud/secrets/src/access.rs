@@ -1,4 +1,5 @@
-//! Whether a caller may do a thing to a secret or a parameter.
+//! Whether a caller may read a secret or a parameter: asked where the router does not know which one is meant. All
+//! other requests it has checked before their handlers run.
 
 use pileus_core::{ApiError, Tags};
 use pileus_security::policy::{ContextKeys, Kind, parse};

@@ -58,7 +58,10 @@ impl Metrics {
             bulk.logs.expire(&stream, before).map_err(|error| error.to_string())?;
         }
         bulk.metrics.roll(now).map_err(|error| error.to_string())?;
-        Ok(())
+        self.engine.transact(|tx, _| {
+            pileus_secrets::purge(tx, now);
+            Ok(())
+        })
     }
 }
 

@@ -1,17 +1,23 @@
 //! The engine's loops: each brings one part of the machine to what the state says, and the state to what the machine
 //! tells. Every loop is level-triggered: it looks at all that concerns it and is content with any number of wake-ups.
 
+mod alarms;
 mod balancer;
+mod certificates;
 mod logs;
 mod metadata;
 mod metrics;
 mod network;
+mod registry;
+mod scaling;
+mod storage;
 mod tasks;
 
 use std::sync::Arc;
 
 use pileus_control::{Handle, Loop, LoopStatus, drive};
 
+use crate::Home;
 use crate::api::Engine;
 
 /// The running loops.
@@ -24,17 +30,22 @@ impl Loops {
 }
 
 /// Starts every loop. Call on the engine's runtime.
-pub(crate) fn start(engine: &Arc<Engine>) -> Loops {
+pub(crate) fn start(engine: &Arc<Engine>, home: &Home) -> Loops {
     let network = run(engine, network::Network::new(engine.clone()));
     let balancer = run(engine, balancer::Balancer::new(engine.clone()));
     let forwarder = Arc::new(logs::Forwarder::new(engine.clone()));
     let tasks = run(engine, tasks::Tasks::new(engine.clone(), forwarder.clone()));
     let logs = run(engine, logs::Logs::new(engine.clone(), forwarder));
     let metrics = run(engine, metrics::Metrics::new(engine.clone()));
+    let alarms = run(engine, alarms::Alarms::new(engine.clone()));
+    let scaling = run(engine, scaling::Scaling::new(engine.clone()));
     let metadata = run(engine, metadata::Metadata::new(engine.clone()));
+    let registry = run(engine, registry::Registry::new(engine.clone()));
+    let certificates = run(engine, certificates::Certificates::new(engine.clone(), home.ca()));
+    let storage = run(engine, storage::Storage::new(engine.clone()));
     balancer::listen(engine.clone(), balancer.clone());
     tasks::listen(engine.clone(), logs.clone());
-    Loops(vec![network, balancer, tasks, logs, metadata, metrics])
+    Loops(vec![network, balancer, tasks, logs, metadata, metrics, alarms, scaling, registry, storage, certificates])
 }
 
 fn run(engine: &Engine, work: impl Loop) -> Handle {

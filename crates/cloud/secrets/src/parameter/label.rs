@@ -9,7 +9,6 @@ use pileus_core::ApiError;
 use pileus_service::{Context, Router};
 
 use super::record::{Parameter, find, no_version, not_found};
-use crate::access;
 
 const MAX_LABELS: usize = 10;
 const MAX_LENGTH: usize = 100;
@@ -32,14 +31,8 @@ fn is_valid(label: &str) -> bool {
 }
 
 /// A parameter to be changed, with the number of one of its versions.
-fn existing(
-    cx: &Context,
-    action: &str,
-    name: &str,
-    number: Option<i64>,
-) -> Result<(Parameter, i64), ApiError> {
+fn existing(cx: &Context, name: &str, number: Option<i64>) -> Result<(Parameter, i64), ApiError> {
     let found = find(cx.tx, name);
-    access::to_parameter(cx.tx, cx.caller, action, name, found.as_deref())?;
     let parameter = found.ok_or_else(|| not_found(name))?;
     let number = number.unwrap_or(parameter.current().number);
     parameter.version(number).ok_or_else(|| no_version(&parameter.name, number))?;
@@ -50,8 +43,7 @@ fn label_parameter_version(
     cx: &mut Context,
     input: LabelParameterVersionRequest,
 ) -> Result<LabelParameterVersionResult, ApiError> {
-    let (mut parameter, number) =
-        existing(cx, "LabelParameterVersion", &input.name, input.parameter_version)?;
+    let (mut parameter, number) = existing(cx, &input.name, input.parameter_version)?;
     let (valid, invalid): (Vec<_>, Vec<_>) = input.labels.into_iter().partition(|label| is_valid(label));
     for version in &mut parameter.versions {
         version.labels.retain(|own| version.number == number || !valid.contains(own));
@@ -73,8 +65,7 @@ fn unlabel_parameter_version(
     cx: &mut Context,
     input: UnlabelParameterVersionRequest,
 ) -> Result<UnlabelParameterVersionResult, ApiError> {
-    let (mut parameter, number) =
-        existing(cx, "UnlabelParameterVersion", &input.name, Some(input.parameter_version))?;
+    let (mut parameter, number) = existing(cx, &input.name, Some(input.parameter_version))?;
     let (mut removed, mut invalid) = (Vec::new(), Vec::new());
     for version in parameter.versions.iter_mut().filter(|version| version.number == number) {
         (removed, invalid) = input.labels.iter().cloned().partition(|label| version.labels.contains(label));

@@ -24,6 +24,7 @@ pub(crate) fn tables(tables: &mut Tables) {
 }
 
 pub(crate) fn operations(router: &mut Router) {
+    router.resources("ssm", record::described);
     delete::operations(router);
     describe::operations(router);
     get::operations(router);

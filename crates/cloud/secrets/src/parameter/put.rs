@@ -8,7 +8,6 @@ use regex::{Regex, RegexBuilder};
 
 use super::record::{Parameter, ParameterVersion};
 use super::{invalid, name, tags};
-use crate::access;
 
 pub(super) const SECURE: &str = "SecureString";
 /// The key that encrypts secure strings unless another is asked for.
@@ -29,7 +28,6 @@ pub(super) fn operations(router: &mut Router) {
 fn put_parameter(cx: &mut Context, input: PutParameterRequest) -> Result<PutParameterResult, ApiError> {
     name::check(&input.name)?;
     let existing = cx.tx.get::<Parameter>(&input.name);
-    access::to_parameter(cx.tx, cx.caller, "PutParameter", &input.name, existing.as_deref())?;
     let overwrite = input.overwrite.unwrap_or(false);
     let tags = tags::read(input.tags.clone())?;
     if overwrite && !tags.is_empty() {

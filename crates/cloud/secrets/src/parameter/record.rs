@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pileus_core::{ApiError, Arn, Scope, Secret, Tags, Timestamp};
+use pileus_service::Described;
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,15 @@ pub(crate) fn find(tx: &Tx, name_or_arn: &str) -> Option<Arc<Parameter>> {
     }
     let path = arn.resource.strip_prefix("parameter").filter(|path| path.starts_with('/'))?;
     tx.get::<Parameter>(path).or_else(|| tx.get::<Parameter>(&path[1..]))
+}
+
+/// What policies see of the parameter that an ARN, perhaps with a selector, names.
+pub(crate) fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let (arn, _) = split(arn);
+    let Some(parameter) = find(tx, arn) else {
+        return Some(Described { arn: arn.to_owned(), ..Described::default() });
+    };
+    Some(Described { arn: parameter.arn(tx.scope()), tags: parameter.tags.clone(), policy: None })
 }
 
 /// The version that a reference with a selector stands for.

@@ -9,7 +9,6 @@ use pileus_service::{Context, Router};
 
 use super::invalid;
 use super::record::{Parameter, find};
-use crate::access;
 
 pub(super) fn operations(router: &mut Router) {
     router
@@ -39,7 +38,6 @@ fn resource(cx: &Context, action: &str, kind: &str, id: &str) -> Result<Paramete
         return Err(ApiError::not_implemented(format_args!("ssm:{action} for a resource of type {kind}")));
     }
     let found = find(cx.tx, id);
-    access::to_parameter(cx.tx, cx.caller, action, id, found.as_deref())?;
     let parameter = found.ok_or_else(|| {
         let message = "The resource ID is not valid. Verify that you entered the correct ID and try again.";
         ApiError::client("InvalidResourceId", message)

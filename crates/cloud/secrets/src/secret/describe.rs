@@ -13,7 +13,6 @@ use pileus_service::{Context, Router};
 
 use super::record::{ManagedSecret, find, is_over};
 use super::{bad_token, filter, limit, tags};
-use crate::access;
 
 pub(super) fn operations(router: &mut Router) {
     router.on::<ops::DescribeSecret>(describe_secret).on::<ops::ListSecrets>(list_secrets);
@@ -24,7 +23,6 @@ fn describe_secret(
     input: DescribeSecretRequest,
 ) -> Result<DescribeSecretResponse, ApiError> {
     let secret = find(cx.tx, &input.secret_id, cx.now)?;
-    access::to_secret(cx.tx, cx.caller, "DescribeSecret", &secret, None)?;
     let entry = entry(&secret, cx.scope());
     Ok(DescribeSecretResponse {
         arn: entry.arn,

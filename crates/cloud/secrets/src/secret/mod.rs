@@ -28,6 +28,7 @@ pub(crate) fn tables(tables: &mut Tables) {
 }
 
 pub(crate) fn operations(router: &mut Router) {
+    router.resources("secretsmanager", record::described);
     create::operations(router);
     delete::operations(router);
     describe::operations(router);

@@ -25,7 +25,6 @@ fn put_resource_policy(
     input: PutResourcePolicyRequest,
 ) -> Result<PutResourcePolicyResponse, ApiError> {
     let mut secret = ManagedSecret::clone(&*find_live(cx.tx, &input.secret_id, cx.now)?);
-    access::to_secret(cx.tx, cx.caller, "PutResourcePolicy", &secret, None)?;
     let public = access::check_policy(&input.resource_policy)?;
     if public && input.block_public_policy.unwrap_or(false) {
         let message = "The resource policy is not allowed as it allows broad access to the secret.";
@@ -42,7 +41,6 @@ fn get_resource_policy(
     input: GetResourcePolicyRequest,
 ) -> Result<GetResourcePolicyResponse, ApiError> {
     let secret = find(cx.tx, &input.secret_id, cx.now)?;
-    access::to_secret(cx.tx, cx.caller, "GetResourcePolicy", &secret, None)?;
     Ok(GetResourcePolicyResponse {
         arn: Some(secret.arn(cx.scope())),
         name: Some(secret.name.clone()),
@@ -55,7 +53,6 @@ fn delete_resource_policy(
     input: DeleteResourcePolicyRequest,
 ) -> Result<DeleteResourcePolicyResponse, ApiError> {
     let secret = find_live(cx.tx, &input.secret_id, cx.now)?;
-    access::to_secret(cx.tx, cx.caller, "DeleteResourcePolicy", &secret, None)?;
     cx.tx.put(ManagedSecret { policy: None, ..ManagedSecret::clone(&secret) });
     Ok(DeleteResourcePolicyResponse { arn: Some(secret.arn(cx.scope())), name: Some(secret.name.clone()) })
 }
@@ -65,8 +62,7 @@ fn validate_resource_policy(
     input: ValidateResourcePolicyRequest,
 ) -> Result<ValidateResourcePolicyResponse, ApiError> {
     if let Some(id) = &input.secret_id {
-        let secret = find_live(cx.tx, id, cx.now)?;
-        access::to_secret(cx.tx, cx.caller, "ValidateResourcePolicy", &secret, None)?;
+        find_live(cx.tx, id, cx.now)?;
     }
     let public = access::check_policy(&input.resource_policy)?;
     let error = || ValidationErrorsEntry {

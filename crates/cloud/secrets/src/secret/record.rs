@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pileus_core::{ApiError, Arn, Scope, Secret, Tags, Timestamp};
+use pileus_service::Described;
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -166,6 +167,12 @@ pub(crate) fn find(tx: &Tx, id: &str, now: Timestamp) -> Result<Arc<ManagedSecre
     lookup(tx, id)
         .filter(|secret| !is_over(secret, now))
         .ok_or_else(|| not_found("Secrets Manager can't find the specified secret."))
+}
+
+/// What policies see of the secret that an ARN names.
+pub(crate) fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let secret = lookup(tx, arn)?;
+    Some(Described { arn: secret.arn(tx.scope()), tags: secret.tags.clone(), policy: secret.policy.clone() })
 }
 
 fn lookup(tx: &Tx, id: &str) -> Option<Arc<ManagedSecret>> {

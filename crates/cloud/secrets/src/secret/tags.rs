@@ -7,7 +7,6 @@ use pileus_service::{Context, Router};
 
 use super::invalid_parameter;
 use super::record::{ManagedSecret, find_live};
-use crate::access;
 
 const CODE: &str = "InvalidParameterException";
 
@@ -38,7 +37,6 @@ pub(super) fn write(tags: &Tags) -> Vec<Tag> {
 
 fn tag_resource(cx: &mut Context, input: TagResourceRequest) -> Result<Unit, ApiError> {
     let mut secret = ManagedSecret::clone(&*find_live(cx.tx, &input.secret_id, cx.now)?);
-    access::to_secret(cx.tx, cx.caller, "TagResource", &secret, None)?;
     secret.tags.extend(read(Some(input.tags))?);
     tags::check(&secret.tags, CODE)?;
     secret.changed = cx.now;
@@ -48,7 +46,6 @@ fn tag_resource(cx: &mut Context, input: TagResourceRequest) -> Result<Unit, Api
 
 fn untag_resource(cx: &mut Context, input: UntagResourceRequest) -> Result<Unit, ApiError> {
     let mut secret = ManagedSecret::clone(&*find_live(cx.tx, &input.secret_id, cx.now)?);
-    access::to_secret(cx.tx, cx.caller, "UntagResource", &secret, None)?;
     for key in &input.tag_keys {
         secret.tags.remove(key);
     }

@@ -300,9 +300,9 @@ fn a_policy_is_checked_and_kept() {
 }
 
 #[test]
-fn a_policy_that_denies_is_obeyed() {
+fn a_policy_that_denies_is_obeyed_within_a_batch() {
     let mut cloud = cloud();
-    let arn = create(&mut cloud, "s", "1").arn.unwrap();
+    create(&mut cloud, "s", "1");
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",
         "Action":"secretsmanager:GetSecretValue","Resource":"*"}]}"#;
     cloud.ok::<ops::PutResourcePolicy>(PutResourcePolicyRequest {
@@ -310,5 +310,7 @@ fn a_policy_that_denies_is_obeyed() {
         resource_policy: policy.into(),
         block_public_policy: None,
     });
-    assert_eq!(cloud.code::<ops::GetSecretValue>(getting(&arn, None)), "AccessDeniedException");
+    let input = BatchGetSecretValueRequest { secret_id_list: Some(vec!["s".into()]), ..Default::default() };
+    let errors = cloud.ok::<ops::BatchGetSecretValue>(input).errors.unwrap();
+    assert_eq!(errors[0].error_code.as_deref(), Some("AccessDeniedException"));
 }
