@@ -6,7 +6,7 @@ use pileus_aws::elbv2::{
     Tag, TagDescription, ops,
 };
 use pileus_core::{ApiError, Arn, Tags, tags};
-use pileus_service::{Context, Router};
+use pileus_service::{Context, Described, Router};
 use pileus_state::Tx;
 
 use crate::listener::Listener;
@@ -22,7 +22,20 @@ pub(crate) fn operations(router: &mut Router) {
     router
         .on::<ops::DescribeTags>(describe_tags)
         .on::<ops::AddTags>(add_tags)
-        .on::<ops::RemoveTags>(remove_tags);
+        .on::<ops::RemoveTags>(remove_tags)
+        .resources("elasticloadbalancing", described);
+}
+
+/// A resource as policies see it.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let tags = match Arn::parse(arn)?.resource.split('/').next()? {
+        "loadbalancer" => resource::find::<LoadBalancer>(tx, arn).ok()?.tags().clone(),
+        "targetgroup" => resource::find::<TargetGroup>(tx, arn).ok()?.tags().clone(),
+        "listener" => resource::find::<Listener>(tx, arn).ok()?.tags().clone(),
+        "listener-rule" => resource::find::<Rule>(tx, arn).ok()?.tags().clone(),
+        _ => return None,
+    };
+    Some(Described { arn: arn.to_owned(), tags, policy: None })
 }
 
 /// The tags of a request that creates a resource.

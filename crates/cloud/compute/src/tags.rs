@@ -6,20 +6,42 @@ use pileus_aws::ecs::{
     UntagResourceRequest, UntagResourceResponse, ops,
 };
 use pileus_core::{ApiError, Arn, Tags};
-use pileus_service::{Context, Router};
+use pileus_service::{Context, Described, Router};
 use pileus_state::{Record, Tx};
 
 use crate::cluster::Cluster;
 use crate::error::invalid;
 use crate::service::record::{Service, ServiceStatus};
 use crate::task::record::Task;
-use crate::task_definition::record::TaskDefinition;
+use crate::task_definition::record::{TaskDefinition, TaskFamily};
 
 pub(crate) fn operations(router: &mut Router) {
     router
         .on::<ops::TagResource>(tag_resource)
         .on::<ops::UntagResource>(untag_resource)
-        .on::<ops::ListTagsForResource>(list_tags_for_resource);
+        .on::<ops::ListTagsForResource>(list_tags_for_resource)
+        .resources("ecs", described);
+}
+
+/// A resource as policies see it. A family of task definitions stands for the newest of them.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let (kind, rest) = Arn::parse(arn)?.resource.split_once('/')?;
+    let found = |arn: String, tags: &Tags| Described { arn, tags: tags.clone(), policy: None };
+    match kind {
+        "cluster" => tx.get::<Cluster>(rest).map(|cluster| found(arn.to_owned(), &cluster.tags)),
+        "service" => tx.get::<Service>(rest).map(|service| found(arn.to_owned(), &service.tags)),
+        "task" => {
+            let task = tx.get::<Task>(rest.rsplit('/').next().unwrap_or(rest))?;
+            Some(found(arn.to_owned(), &task.tags))
+        }
+        "task-definition" => {
+            let newest = || Some(TaskDefinition::key_of(rest, tx.get::<TaskFamily>(rest)?.latest));
+            let key = TaskDefinition::key_of_arn(arn).or_else(newest)?;
+            let definition = tx.get::<TaskDefinition>(&key)?;
+            Some(found(definition.arn().to_owned(), &definition.tags))
+        }
+        _ => None,
+    }
 }
 
 /// The tags of a request, checked.

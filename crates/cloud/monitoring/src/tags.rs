@@ -6,7 +6,7 @@ use pileus_aws::cloudwatch::{
     UntagResourceInput, UntagResourceOutput, ops,
 };
 use pileus_core::{ApiError, Arn, Tags, tags};
-use pileus_service::{Context, Router};
+use pileus_service::{Context, Described, Router};
 use pileus_state::Tx;
 
 use crate::alarms::Alarm;
@@ -16,7 +16,14 @@ pub(crate) fn operations(router: &mut Router) {
     router
         .on::<ops::TagResource>(tag_resource)
         .on::<ops::UntagResource>(untag_resource)
-        .on::<ops::ListTagsForResource>(list_tags_for_resource);
+        .on::<ops::ListTagsForResource>(list_tags_for_resource)
+        .resources("cloudwatch", described);
+}
+
+/// A resource as policies see it.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let (_, tags) = find(tx, arn).ok()?;
+    Some(Described { arn: arn.to_owned(), tags, policy: None })
 }
 
 /// What an ARN can name here.

@@ -2,8 +2,8 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>
 
 use pileus_aws::ec2;
-use pileus_core::{ApiError, Tags, tags};
-use pileus_service::{Context, Router};
+use pileus_core::{ApiError, Arn, Tags, tags};
+use pileus_service::{Context, Described, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,14 @@ pub fn operations(router: &mut Router) {
     router
         .on::<ec2::ops::CreateTags>(create_tags)
         .on::<ec2::ops::DeleteTags>(delete_tags)
-        .on::<ec2::ops::DescribeTags>(describe_tags);
+        .on::<ec2::ops::DescribeTags>(describe_tags)
+        .resources("ec2", described);
+}
+
+/// A resource as policies see it.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let tags = of(tx, Arn::parse(arn)?.name());
+    Some(Described { arn: arn.to_owned(), tags, policy: None })
 }
 
 /// The tags of a resource.

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use pileus_aws::ecr;
-use pileus_core::{ApiError, Scope};
-use pileus_service::{Context, Router};
+use pileus_core::{ApiError, Arn, Scope};
+use pileus_service::{Context, Described, Router};
 use pileus_state::{Record, State, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::repository::{find, invalid};
+use crate::repository::{Repository, find, invalid};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RepositoryPolicy {
@@ -32,7 +32,18 @@ pub(crate) fn operations(router: &mut Router) {
     router
         .on::<ecr::ops::SetRepositoryPolicy>(set_repository_policy)
         .on::<ecr::ops::GetRepositoryPolicy>(get_repository_policy)
-        .on::<ecr::ops::DeleteRepositoryPolicy>(delete_repository_policy);
+        .on::<ecr::ops::DeleteRepositoryPolicy>(delete_repository_policy)
+        .resources("ecr", described);
+}
+
+/// A repository as policies see it, whoever's it is.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let parsed = Arn::parse(arn)?;
+    let name = parsed.resource.strip_prefix("repository/")?;
+    let registry = Scope::new(parsed.account, parsed.region);
+    let repository = tx.base().get::<Repository>(&registry, name)?;
+    let policy = repository_policy(tx.base(), &registry, name);
+    Some(Described { arn: arn.to_owned(), tags: repository.tags.clone(), policy })
 }
 
 /// The policy document of a repository, if it has one.

@@ -3,16 +3,20 @@
 
 use pileus_aws::logs::{
     CreateLogGroupRequest, DeleteLogGroupRequest, DeleteRetentionPolicyRequest, DescribeLogGroupsRequest,
-    DescribeLogGroupsResponse, ListTagsForResourceRequest, ListTagsForResourceResponse,
-    LogGroup as LogGroupShape, PutRetentionPolicyRequest, TagResourceRequest, UntagResourceRequest, ops,
+    DescribeLogGroupsResponse, ListLogGroupsRequest, ListLogGroupsResponse, ListTagsForResourceRequest,
+    ListTagsForResourceResponse, ListTagsLogGroupRequest, ListTagsLogGroupResponse,
+    LogGroup as LogGroupShape, LogGroupSummary, PutLogGroupDeletionProtectionRequest,
+    PutRetentionPolicyRequest, TagLogGroupRequest, TagResourceRequest, UntagLogGroupRequest,
+    UntagResourceRequest, ops,
 };
 use pileus_contract::LogStreamId;
 use pileus_core::{ApiError, Arn, Scope, Tags, Timestamp, filter, paginate, tags};
 use pileus_model::Unit;
-use pileus_service::{Context, Router};
+use pileus_service::{Context, Described, Router};
 use pileus_state::{Record, State, Tx};
 use serde::{Deserialize, Serialize};
 
+use super::metric_filter::{self, MetricFilter};
 use super::stream::LogStream;
 use super::{invalid, invalid_token, store_failed};
 
@@ -28,6 +32,9 @@ pub struct LogGroup {
     /// `None`: events never expire.
     pub retention_days: Option<i64>,
     pub tags: Tags,
+    /// Whether it must not be deleted.
+    #[serde(default)]
+    pub protected: bool,
 }
 
 impl Record for LogGroup {
@@ -38,8 +45,16 @@ impl Record for LogGroup {
     }
 }
 
+/// A log group, or a stream of one, as policies see it.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let name = Arn::parse(arn)?.resource.strip_prefix("log-group:")?.split(':').next()?;
+    let group = tx.get::<LogGroup>(name)?;
+    Some(Described { arn: arn.to_owned(), tags: group.tags.clone(), policy: None })
+}
+
 pub(super) fn operations(router: &mut Router) {
     router
+        .resources("logs", described)
         .on::<ops::CreateLogGroup>(create_log_group)
         .on::<ops::DeleteLogGroup>(delete_log_group)
         .on::<ops::PutRetentionPolicy>(put_retention_policy)
@@ -47,6 +62,11 @@ pub(super) fn operations(router: &mut Router) {
         .on::<ops::ListTagsForResource>(list_tags_for_resource)
         .on::<ops::TagResource>(tag_resource)
         .on::<ops::UntagResource>(untag_resource)
+        .on::<ops::PutLogGroupDeletionProtection>(put_log_group_deletion_protection)
+        .on::<ops::ListLogGroups>(list_log_groups)
+        .on::<ops::TagLogGroup>(tag_log_group)
+        .on::<ops::UntagLogGroup>(untag_log_group)
+        .on::<ops::ListTagsLogGroup>(list_tags_log_group)
         .on_bulk::<ops::DescribeLogGroups>(describe_log_groups);
 }
 
@@ -65,7 +85,7 @@ pub fn create(tx: &mut Tx, name: &str, tags: Tags, now: Timestamp) -> Result<(),
             "The specified log group already exists",
         ));
     }
-    tx.put(LogGroup { name: name.to_owned(), created: now, retention_days: None, tags });
+    tx.put(LogGroup { name: name.to_owned(), created: now, retention_days: None, tags, protected: false });
     Ok(())
 }
 
@@ -86,17 +106,100 @@ fn create_log_group(cx: &mut Context, input: CreateLogGroupRequest) -> Result<Un
         return Err(ApiError::not_implemented("log groups of a class other than STANDARD"));
     }
     create(cx.tx, &input.log_group_name, input.tags.unwrap_or_default(), cx.now)?;
+    let protected = input.deletion_protection_enabled.unwrap_or(false);
+    cx.tx.update::<LogGroup>(&input.log_group_name, |group| group.protected = protected);
     Ok(Unit::default())
 }
 
 fn delete_log_group(cx: &mut Context, input: DeleteLogGroupRequest) -> Result<Unit, ApiError> {
     let group = find(cx.tx, &input.log_group_name)?;
+    if group.protected {
+        let message = "The log group is protected from deletion; disable its deletion protection first.";
+        return Err(ApiError::client("InvalidOperationException", message));
+    }
+    for filter in metric_filter::of_group(cx.tx, &group.name) {
+        cx.tx.delete::<MetricFilter>(&filter.key());
+    }
     let streams = cx.tx.list::<LogStream>().into_iter().filter(|stream| stream.group == group.name);
     for stream in streams.collect::<Vec<_>>() {
         cx.tx.delete::<LogStream>(&stream.key());
         cx.bulk.logs.delete(&stream.id(cx.tx.scope())).map_err(store_failed)?;
     }
     cx.tx.delete::<LogGroup>(&group.name);
+    Ok(Unit::default())
+}
+
+fn put_log_group_deletion_protection(
+    cx: &mut Context,
+    input: PutLogGroupDeletionProtectionRequest,
+) -> Result<Unit, ApiError> {
+    let group = find(cx.tx, name_of(&input.log_group_identifier))?;
+    cx.tx.update::<LogGroup>(&group.name, |group| group.protected = input.deletion_protection_enabled);
+    Ok(Unit::default())
+}
+
+/// Names that contain one of the pattern's parts, which stand between bars; after `^` a name must begin with it.
+fn list_log_groups(cx: &mut Context, input: ListLogGroupsRequest) -> Result<ListLogGroupsResponse, ApiError> {
+    let parts: Option<Vec<&str>> =
+        input.log_group_name_pattern.as_deref().map(|pattern| pattern.split('|').collect());
+    let named = |name: &str| {
+        let fits = |part: &&str| {
+            part.strip_prefix('^').map_or(name.contains(*part), |start| name.starts_with(start))
+        };
+        parts.as_ref().is_none_or(|parts| parts.iter().any(fits))
+    };
+    let tagged = |tags: &Tags| {
+        let fits = |value: &String, wanted: &String| match wanted.strip_prefix('!') {
+            Some(unwanted) => !filter::wildcard(unwanted, value),
+            None => filter::wildcard(wanted, value),
+        };
+        let mut filters = input.log_group_tags.iter().flatten();
+        filters.all(|filter| {
+            let wanted = filter.values.as_deref().unwrap_or_default();
+            let value = tags.get(&filter.key);
+            value.is_some_and(|value| wanted.is_empty() || wanted.iter().any(|wanted| fits(value, wanted)))
+        })
+    };
+    let mut groups = cx.tx.list::<LogGroup>();
+    groups.retain(|group| {
+        named(&group.name)
+            && tagged(&group.tags)
+            && input.log_group_class.as_deref().is_none_or(|class| class == "STANDARD")
+    });
+    let limit = input.limit.unwrap_or(50) as usize;
+    let (page, next_token) =
+        paginate(groups, |group| group.name.clone(), input.next_token.as_deref(), limit, invalid_token)?;
+    let summary = |group: &std::sync::Arc<LogGroup>| LogGroupSummary {
+        log_group_name: Some(group.name.clone()),
+        log_group_arn: Some(arn(cx.scope(), &group.name)),
+        log_group_class: Some("STANDARD".into()),
+    };
+    Ok(ListLogGroupsResponse { log_groups: Some(page.iter().map(summary).collect()), next_token })
+}
+
+fn tag_log_group(cx: &mut Context, input: TagLogGroupRequest) -> Result<Unit, ApiError> {
+    let group = find(cx.tx, &input.log_group_name)?;
+    add_tags(cx, &group, input.tags)
+}
+
+fn untag_log_group(cx: &mut Context, input: UntagLogGroupRequest) -> Result<Unit, ApiError> {
+    let group = find(cx.tx, &input.log_group_name)?;
+    cx.tx.update::<LogGroup>(&group.name, |group| group.tags.retain(|key, _| !input.tags.contains(key)));
+    Ok(Unit::default())
+}
+
+fn list_tags_log_group(
+    cx: &mut Context,
+    input: ListTagsLogGroupRequest,
+) -> Result<ListTagsLogGroupResponse, ApiError> {
+    Ok(ListTagsLogGroupResponse { tags: Some(find(cx.tx, &input.log_group_name)?.tags) })
+}
+
+fn add_tags(cx: &mut Context, group: &LogGroup, added: Tags) -> Result<Unit, ApiError> {
+    let mut merged = group.tags.clone();
+    merged.extend(added);
+    tags::check(&merged, "InvalidParameterException")?;
+    cx.tx.update::<LogGroup>(&group.name, |group| group.tags = merged);
     Ok(Unit::default())
 }
 
@@ -157,11 +260,7 @@ fn list_tags_for_resource(
 
 fn tag_resource(cx: &mut Context, input: TagResourceRequest) -> Result<Unit, ApiError> {
     let group = find_by_arn(cx.tx, &input.resource_arn)?;
-    let mut merged = group.tags.clone();
-    merged.extend(input.tags);
-    tags::check(&merged, "InvalidParameterException")?;
-    cx.tx.update::<LogGroup>(&group.name, |group| group.tags = merged);
-    Ok(Unit::default())
+    add_tags(cx, &group, input.tags)
 }
 
 fn untag_resource(cx: &mut Context, input: UntagResourceRequest) -> Result<Unit, ApiError> {
@@ -224,7 +323,8 @@ fn shape(cx: &Context, group: &LogGroup) -> Result<LogGroupShape, ApiError> {
         log_group_name: Some(group.name.clone()),
         creation_time: Some(group.created.millis()),
         retention_in_days: group.retention_days,
-        metric_filter_count: Some(0),
+        metric_filter_count: Some(metric_filter::of_group(cx.tx, &group.name).len() as i64),
+        deletion_protection_enabled: Some(group.protected),
         arn: Some(format!("{arn}:*")),
         log_group_arn: Some(arn),
         stored_bytes: Some(stored as i64),
