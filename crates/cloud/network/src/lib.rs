@@ -7,8 +7,10 @@
 //! **What is real:** IPv4 with one CIDR block a VPC. IPv6, prefix lists of users, peering and gateways other
 //! than the internet and NAT gateways are refused by name.
 
+mod account;
 pub mod address;
 mod cidr;
+mod dhcp_options;
 pub mod endpoints;
 mod fabric;
 pub mod interface;
@@ -17,6 +19,7 @@ pub mod nat_gateway;
 pub mod network_acl;
 pub mod prefix_list;
 pub mod public_pool;
+mod reach;
 mod resource;
 pub mod route_table;
 pub mod security_group;
@@ -37,6 +40,7 @@ pub use interface::{Interface, InterfaceReady, NewInterface};
 pub use internet_gateway::InternetGateway;
 pub use nat_gateway::NatGateway;
 pub use network_acl::NetworkAcl;
+pub use reach::{Place, Unreachable, reach};
 pub use resource::{Resource, find};
 pub use route_table::RouteTable;
 pub use security_group::{Rule, SecurityGroup};
@@ -81,6 +85,8 @@ pub fn operations(router: &mut Router) {
     nat_gateway::operations(router);
     vpc_endpoint::operations(router);
     prefix_list::operations(router);
+    dhcp_options::operations(router);
+    account::operations(router);
     zone::operations(router);
     tags::operations(router);
 }

@@ -11,7 +11,7 @@ use crate::select::{Filters, Selection, one, select};
 use crate::vpc::private_domain;
 use crate::{SecurityGroup, Vpc, tags, zone};
 
-pub fn operations(router: &mut Router) {
+pub(super) fn operations(router: &mut Router) {
     router.on::<ec2::ops::DescribeNetworkInterfaces>(describe_network_interfaces);
 }
 
@@ -142,7 +142,7 @@ fn attachment(tx: &Tx, interface: &Interface) -> Option<ec2::NetworkInterfaceAtt
     })
 }
 
-fn shape(tx: &Tx, interface: &Interface) -> ec2::NetworkInterface {
+pub(super) fn shape(tx: &Tx, interface: &Interface) -> ec2::NetworkInterface {
     let scope = tx.scope();
     let name = private_name(tx, interface);
     let address = Some(interface.address.to_string());

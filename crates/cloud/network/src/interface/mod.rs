@@ -1,21 +1,21 @@
 //! Elastic network interfaces: addresses in subnets, for tasks, load balancers and NAT gateways.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
 //!
-//! Users see interfaces but do not make them; other domains do, with [`create`] and [`delete`]. An interface is
+//! Other domains make them with [`create`] and [`delete`]; users may too. An interface is
 //! usable once the machine has made it: then there is an [`InterfaceReady`].
 
+mod change;
 mod describe;
 
 use std::net::Ipv4Addr;
 
 use pileus_core::{ApiError, IdGen, Tags, Timestamp};
+use pileus_service::Router;
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Resource, find};
 use crate::{Address, SecurityGroup, Subnet, address, public_pool, security_group, subnet, tags};
-
-pub use describe::operations;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interface {
@@ -35,6 +35,7 @@ pub struct Interface {
     pub requester: Option<String>,
     pub attachment: Option<Attachment>,
     pub public: Option<PublicAssociation>,
+    client_token: Option<String>,
 }
 
 /// Whose instance, task or load balancer has the interface.
@@ -91,6 +92,11 @@ const MAX_GROUPS: usize = 5;
 
 pub(crate) const NAT_GATEWAY: &str = "nat_gateway";
 pub(crate) const VPC_ENDPOINT: &str = "vpc_endpoint";
+
+pub fn operations(router: &mut Router) {
+    describe::operations(router);
+    change::operations(router);
+}
 
 /// What a new interface shall be.
 #[derive(Clone, Debug, Default)]
@@ -192,6 +198,7 @@ fn insert(
         requester: None,
         attachment: None,
         public: None,
+        client_token: None,
     })
 }
 

@@ -73,7 +73,10 @@ fn replace(cx: &mut Context, acl: &str, egress: bool, entry: Entry) -> Result<pi
     Ok(pileus_model::Unit {})
 }
 
-fn delete(cx: &mut Context, input: ec2::DeleteNetworkAclEntryRequest) -> Result<pileus_model::Unit, ApiError> {
+fn delete(
+    cx: &mut Context,
+    input: ec2::DeleteNetworkAclEntryRequest,
+) -> Result<pileus_model::Unit, ApiError> {
     let mut acl = NetworkAcl::clone(&*find::<NetworkAcl>(cx.tx, &input.network_acl_id)?);
     let number = number(input.rule_number)?;
     let entries = acl.entries(input.egress);

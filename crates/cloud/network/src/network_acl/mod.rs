@@ -128,7 +128,8 @@ fn replace_network_acl_association(
         return Err(invalid(format!("Network ACLs {} and {} belong to different networks", old.id, acl.id)));
     }
     let mut subnets = old.associations.iter();
-    let subnet = subnets.find(|(_, known)| *known == id).map(|(subnet, _)| subnet.clone()).ok_or_else(unknown)?;
+    let subnet =
+        subnets.find(|(_, known)| *known == id).map(|(subnet, _)| subnet.clone()).ok_or_else(unknown)?;
     let new = cx.ids.ec2("aclassoc");
     cx.tx.update::<NetworkAcl>(&old.id, |acl| drop(acl.associations.remove(&subnet)));
     cx.tx.update::<NetworkAcl>(&acl.id, |acl| drop(acl.associations.insert(subnet, new.clone())));
@@ -240,7 +241,12 @@ mod tests {
         assert_eq!(rules, [out.to_vec(), vec![rule(into, 100, "allow"), rule(into, 32767, "deny")]].concat());
     }
 
-    fn rule(acl: &str, number: i64, protocol: &str, ports: Option<(i64, i64)>) -> ec2::CreateNetworkAclEntryRequest {
+    fn rule(
+        acl: &str,
+        number: i64,
+        protocol: &str,
+        ports: Option<(i64, i64)>,
+    ) -> ec2::CreateNetworkAclEntryRequest {
         ec2::CreateNetworkAclEntryRequest {
             network_acl_id: acl.into(),
             rule_number: number,
@@ -331,11 +337,8 @@ mod tests {
         cloud.ok::<ec2::ops::ReplaceNetworkAclEntry>(replace(1));
         let code = cloud.code::<ec2::ops::ReplaceNetworkAclEntry>(replace(2));
         assert_eq!(code, "InvalidNetworkAclEntry.NotFound");
-        let delete = |egress| ec2::DeleteNetworkAclEntryRequest {
-            network_acl_id: id.clone(),
-            rule_number: 1,
-            egress,
-        };
+        let delete =
+            |egress| ec2::DeleteNetworkAclEntryRequest { network_acl_id: id.clone(), rule_number: 1, egress };
         type Delete = ec2::ops::DeleteNetworkAclEntry;
         assert_eq!(cloud.code::<Delete>(delete(true)), "InvalidNetworkAclEntry.NotFound");
         cloud.ok::<Delete>(delete(false));

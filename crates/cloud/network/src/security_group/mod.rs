@@ -59,7 +59,8 @@ pub fn operations(router: &mut Router) {
     router
         .on::<ec2::ops::CreateSecurityGroup>(create_security_group)
         .on::<ec2::ops::DeleteSecurityGroup>(delete_security_group)
-        .on::<ec2::ops::DescribeSecurityGroups>(describe_security_groups);
+        .on::<ec2::ops::DescribeSecurityGroups>(describe_security_groups)
+        .on::<ec2::ops::GetSecurityGroupsForVpc>(get_security_groups_for_vpc);
     rule::operations(router);
     change::operations(router);
 }
@@ -249,6 +250,34 @@ fn describe_security_groups(
     let (groups, next_token) = select(cx.tx, selection, FILTERS)?;
     let security_groups = Some(groups.iter().map(|group| shape(cx.tx, group)).collect());
     Ok(ec2::DescribeSecurityGroupsResult { next_token, security_groups })
+}
+
+/// The groups that interfaces in a VPC can carry: its own.
+fn get_security_groups_for_vpc(
+    cx: &mut Context,
+    input: ec2::GetSecurityGroupsForVpcRequest,
+) -> Result<ec2::GetSecurityGroupsForVpcResult, ApiError> {
+    let vpc = find::<Vpc>(cx.tx, &input.vpc_id)?;
+    let mut filters = input.filters.unwrap_or_default();
+    filters.push(ec2::Filter { name: Some("vpc-id".into()), values: Some(vec![vpc.id.clone()]) });
+    let filters = Some(filters);
+    let selection = Selection {
+        ids: &None,
+        filters: &filters,
+        next_token: &input.next_token,
+        max_results: input.max_results,
+    };
+    let (groups, next_token) = select(cx.tx, selection, FILTERS)?;
+    let shape = |group: &Arc<SecurityGroup>| ec2::SecurityGroupForVpc {
+        description: Some(group.description.clone()),
+        group_name: Some(group.name.clone()),
+        owner_id: Some(cx.scope().account.clone()),
+        group_id: Some(group.id.clone()),
+        tags: tags::shapes(cx.tx, &group.id),
+        primary_vpc_id: Some(group.vpc.clone()),
+    };
+    let security_group_for_vpcs = Some(groups.iter().map(shape).collect());
+    Ok(ec2::GetSecurityGroupsForVpcResult { next_token, security_group_for_vpcs })
 }
 
 fn arn(tx: &Tx, id: &str) -> String {
