@@ -13,7 +13,7 @@ use pileus_state::Tables;
 
 /// All tables of this crate.
 pub fn tables(tables: &mut Tables) {
-    tables.add::<logs::LogGroup>().add::<logs::LogStream>();
+    tables.add::<logs::LogGroup>().add::<logs::LogStream>().add::<logs::MetricFilter>();
     alarms::tables(tables);
     dashboards::tables(tables);
 }

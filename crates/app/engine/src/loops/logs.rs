@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pileus_compute::LogRoute;
-use pileus_contract::LogEvent;
+use pileus_contract::{LogEvent, LogStreamId};
 use pileus_control::{Loop, Turn};
 use pileus_core::Timestamp;
+use pileus_state::Tx;
 
 use crate::api::Engine;
 
@@ -63,6 +64,18 @@ impl Forwarder {
         Ok(summary.source_offset.unwrap_or(0))
     }
 
+    /// Adds to metrics what the metric filters of the stream's group find.
+    fn measure(&self, stream: &LogStreamId, events: &[LogEvent]) -> Result<(), String> {
+        let state = self.engine.db.snapshot();
+        let tx = Tx::new(&state, stream.scope.clone());
+        let measured = pileus_monitoring::logs::measurements(&tx, stream, events);
+        if measured.is_empty() {
+            return Ok(());
+        }
+        let stored = self.engine.machine.bulk.metrics.put(&stream.scope, &measured);
+        stored.map_err(|error| error.to_string())
+    }
+
     /// Returns the offset that follows what has been moved.
     fn move_lines(&self, route: &LogRoute, mut offset: u64, now: Timestamp) -> Result<u64, String> {
         let machine = &self.engine.machine;
@@ -82,6 +95,7 @@ impl Forwarder {
                 .logs
                 .append(&route.stream, &events, Some(next))
                 .map_err(|error| error.to_string())?;
+            self.measure(&route.stream, &events)?;
             offset = next;
             if !full {
                 return Ok(offset);

@@ -43,6 +43,10 @@ fn put_log_events(cx: &mut Context, input: PutLogEventsRequest) -> Result<PutLog
         .collect();
     if !events.is_empty() {
         cx.bulk.logs.append(&stream, &events, None).map_err(store_failed)?;
+        let measured = super::measurements(cx.tx, &stream, &events);
+        if !measured.is_empty() {
+            cx.bulk.metrics.put(cx.scope(), &measured).map_err(store_failed)?;
+        }
     }
     let end = cx.bulk.logs.summary(&stream).map_err(store_failed)?.end;
     Ok(PutLogEventsResponse {
