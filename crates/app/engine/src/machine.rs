@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use pileus_containers::{ContainersConfig, LinuxContainers};
-use pileus_contract::{Bulk, Containers, Fabric, MachineError, Proxy};
+use pileus_contract::{BlobStore, Bulk, Containers, Fabric, MachineError, Proxy};
 use pileus_fabric::{FabricConfig, LinuxFabric, ResolverClient};
 use pileus_proxy::{BalancerClient, BalancerConfig};
 
@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     pub(crate) containers: Arc<dyn Containers>,
     pub(crate) proxy: Arc<dyn Proxy>,
     pub(crate) bulk: Bulk,
+    /// The bytes of S3's objects.
+    pub(crate) objects: Arc<dyn BlobStore>,
 }
 
 impl Machine {
@@ -56,6 +58,7 @@ impl Machine {
             containers: Arc::new(containers),
             proxy: Arc::new(proxy),
             bulk: pileus_bulk::open(&home.bulk())?,
+            objects: pileus_bulk::open_objects(&home.bulk().join("objects"))?,
         })
     }
 }

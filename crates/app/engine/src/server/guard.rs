@@ -6,11 +6,16 @@ use http::uri::Authority;
 
 /// Why a request is turned away, or `None`.
 pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>, path: &str) -> Option<&'static str> {
-    let host = match authority {
-        Some(authority) => Some(authority.as_str()),
-        None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
-    };
-    let Some(host) = host else { return Some("the request has no Host header") };
+    refuse_host(headers, authority, path).or_else(|| refuse_page(headers, authority))
+}
+
+/// The same without a look at the page that the request comes from.
+pub(crate) fn refuse_host(
+    headers: &HeaderMap,
+    authority: Option<&Authority>,
+    path: &str,
+) -> Option<&'static str> {
+    let Some(host) = named_host(headers, authority) else { return Some("the request has no Host header") };
     // AWS's own names of registries are nobody's to point elsewhere, and container tools send them.
     let registry = path.starts_with("/v2/") && pileus_registry::is_host(host);
     if !registry && !is_local(host) {
@@ -18,6 +23,11 @@ pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>, path: &
             "the Host header does not name this machine (localhost, *.localhost or a loopback address)",
         );
     }
+    None
+}
+
+fn refuse_page(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
+    let host = named_host(headers, authority).unwrap_or_default();
     if let Some(origin) = headers.get(http::header::ORIGIN) {
         let same = origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host));
         if !same {
@@ -31,13 +41,21 @@ pub(crate) fn refuse(headers: &HeaderMap, authority: Option<&Authority>, path: &
     None
 }
 
-/// The same for a request from a VPC, where the APIs have the names that they have on AWS.
-pub(crate) fn refuse_from_vpc(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
-    let host = match authority {
+fn named_host<'a>(headers: &'a HeaderMap, authority: Option<&'a Authority>) -> Option<&'a str> {
+    match authority {
         Some(authority) => Some(authority.as_str()),
         None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
-    };
-    let name = host.unwrap_or_default().split(':').next().unwrap_or_default().to_ascii_lowercase();
+    }
+}
+
+/// The same for a request from a VPC, where the APIs have the names that they have on AWS.
+pub(crate) fn refuse_from_vpc(headers: &HeaderMap, authority: Option<&Authority>) -> Option<&'static str> {
+    let name = named_host(headers, authority)
+        .unwrap_or_default()
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let known = name.trim_end_matches('.').ends_with(".amazonaws.com");
     (!known).then_some("the Host header does not name an AWS API (*.amazonaws.com)")
 }

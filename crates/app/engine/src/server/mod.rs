@@ -26,6 +26,7 @@ use self::door::{Arrival, Door};
 use crate::EngineError;
 use crate::api::Engine;
 use crate::loops::Loops;
+use crate::s3::{self, S3};
 
 /// The largest body of an API request: ECR's layer parts are the largest, 20 MiB at most, grown by base64.
 const MAX_BODY: usize = 32 << 20;
@@ -53,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, loops: Loo
 
 /// Accepts connections at a door for ever. Only with the loops is there `/_pileus/`.
 async fn accept(listener: TcpListener, engine: Arc<Engine>, door: Door, loops: Option<Arc<Loops>>) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (connections, s3) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), S3::new(&engine));
     loop {
         let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = match listener.accept().await {
@@ -65,21 +66,27 @@ async fn accept(listener: TcpListener, engine: Arc<Engine>, door: Door, loops: O
                 continue;
             }
         };
-        let (engine, loops) = (engine.clone(), loops.clone());
+        let (engine, loops, s3) = (engine.clone(), loops.clone(), s3.clone());
         let peer = peer.ip();
         let arrival = Arrival { door: door.of(&engine.db.snapshot(), peer), peer };
         tokio::spawn(async move {
-            connection(stream, engine, arrival, loops).await;
+            connection(stream, engine, s3, arrival, loops).await;
             drop(permit);
         });
     }
 }
 
-async fn connection(stream: TcpStream, engine: Arc<Engine>, arrival: Arrival, loops: Option<Arc<Loops>>) {
+async fn connection(
+    stream: TcpStream,
+    engine: Arc<Engine>,
+    s3: S3,
+    arrival: Arrival,
+    loops: Option<Arc<Loops>>,
+) {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let (engine, loops) = (engine.clone(), loops.clone());
+        let (engine, loops, s3) = (engine.clone(), loops.clone(), s3.clone());
         request.extensions_mut().insert(arrival.clone());
-        async move { Ok::<_, Infallible>(answer(request, engine, loops.as_deref()).await) }
+        async move { Ok::<_, Infallible>(answer(request, engine, &s3, loops.as_deref()).await) }
     });
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -92,16 +99,27 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>, arrival: Arrival, lo
     }
 }
 
-async fn answer(request: Request<Incoming>, engine: Arc<Engine>, loops: Option<&Loops>) -> Response<Body> {
-    let (headers, authority) = (request.headers(), request.uri().authority());
+async fn answer(
+    request: Request<Incoming>,
+    engine: Arc<Engine>,
+    s3: &S3,
+    loops: Option<&Loops>,
+) -> Response<Body> {
+    let (headers, authority, path) = (request.headers(), request.uri().authority(), request.uri().path());
+    let ours = ["/v2/", "/_pileus/"].iter().any(|prefix| path.starts_with(prefix)) || path == "/v2";
+    let for_s3 = !ours && s3::claims(&request);
     let refusal = match loops {
-        Some(_) => guard::refuse(headers, authority, request.uri().path()),
+        // The rules of a bucket decide which pages may use it.
+        Some(_) if for_s3 => guard::refuse_host(headers, authority, path),
+        Some(_) => guard::refuse(headers, authority, path),
         None => guard::refuse_from_vpc(headers, authority),
     };
     if let Some(reason) = refusal {
         return text(StatusCode::FORBIDDEN, format!("Refused: {reason}.\n"));
     }
-    let path = request.uri().path();
+    if for_s3 {
+        return s3.answer(request).await;
+    }
     if path == "/v2" || path.starts_with("/v2/") {
         return registry::answer(request, engine).await;
     }
