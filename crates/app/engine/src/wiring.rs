@@ -55,4 +55,15 @@ mod tests {
             .collect();
         assert!(missing.is_empty(), "allowed but not handled: {missing:?}");
     }
+
+    /// Nothing can be asked of policies that `authorization.toml` does not say.
+    #[test]
+    fn every_operation_says_which_resources_it_is_about() {
+        let operations = SERVICES.iter().flat_map(|service| service.implemented.iter());
+        let silent: Vec<_> = operations
+            .filter(|operation| operation.access.resources.is_empty())
+            .map(|operation| operation.access.action)
+            .collect();
+        assert!(silent.is_empty(), "add to crates/base/aws/authorization.toml: {silent:?}");
+    }
 }

@@ -42,7 +42,7 @@ pub use mint::Mint;
 pub use mode::{is_strict, set_strict};
 pub use questions::{Question, questions};
 pub use role::service_linked::service_linked_role;
-pub use task::{TaskCredentials, end_task_credentials, task_caller, task_credentials};
+pub use task::{TaskCredentials, end_task_credentials, service_caller, task_caller, task_credentials};
 pub use user::key::{note_use, root_key, use_is_news};
 
 use pileus_service::Router;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pileus_core::{ApiError, Arn, Secret, Timestamp};
+use pileus_core::{ApiError, Arn, Scope, Secret, Timestamp};
 use pileus_service::Caller;
 use pileus_state::Tx;
 use serde_json::json;
@@ -51,26 +51,51 @@ pub fn task_credentials(
 /// # Errors
 /// As [`task_credentials`].
 pub fn task_caller(tx: &mut Tx, role_arn: &str, task_id: &str) -> Result<Caller, ApiError> {
+    let source = tx.scope().arn("ecs", format_args!("task/{task_id}"));
+    let role = trusting(tx, role_arn, &source)?;
+    Ok(caller(tx.scope(), &role, task_id))
+}
+
+/// A role as the caller, where `service` acts in its name for the resource `source`.
+///
+/// # Errors
+/// There is no such role, or it does not trust the service.
+pub fn service_caller(tx: &mut Tx, role_arn: &str, service: &str, source: &str) -> Result<Caller, ApiError> {
     let scope = tx.scope().clone();
-    let role = trusting(tx, role_arn, &scope.arn("ecs", format_args!("task/{task_id}")))?;
-    Ok(Caller {
-        arn: scope.global().arn("sts", format_args!("assumed-role/{}/{task_id}", role.name)),
-        account: scope.account,
-        user_id: format!("{}:{task_id}", role.id),
+    let role = role_of(tx, role_arn);
+    let trusted = match &role {
+        Some(role) => trusts_service(role, service, role_arn, &scope.account, source)?,
+        None => false,
+    };
+    let role = role.filter(|_| trusted).ok_or_else(|| {
+        ApiError::client("AccessDenied", format!("{service} cannot assume the role {role_arn}"))
+    })?;
+    Ok(caller(&scope, &role, service.split('.').next().unwrap_or(service)))
+}
+
+fn caller(scope: &Scope, role: &Role, session: &str) -> Caller {
+    Caller {
+        arn: scope.global().arn("sts", format_args!("assumed-role/{}/{session}", role.name)),
+        account: scope.account.clone(),
+        user_id: format!("{}:{session}", role.id),
         session: None,
-    })
+    }
 }
 
 /// The role of this account that `role_arn` names, if it trusts ECS tasks.
 fn trusting(tx: &mut Tx, role_arn: &str, source: &str) -> Result<Role, ApiError> {
     let scope = tx.scope().clone();
-    let name = Arn::parse(role_arn).map(|arn| arn.name()).unwrap_or_default();
-    let role = tx.within(scope.global(), |tx| role::get(tx, name));
-    let role = role.filter(|role| role.arn(&scope) == role_arn).ok_or_else(|| unable(role_arn))?;
+    let role = role_of(tx, role_arn).ok_or_else(|| unable(role_arn))?;
     if !trusts_service(&role, SERVICE, role_arn, &scope.account, source)? {
         return Err(unable(role_arn));
     }
     Ok(role)
+}
+
+fn role_of(tx: &mut Tx, role_arn: &str) -> Option<Role> {
+    let scope = tx.scope().clone();
+    let name = Arn::parse(role_arn).map(|arn| arn.name()).unwrap_or_default();
+    tx.within(scope.global(), |tx| role::get(tx, name)).filter(|role| role.arn(&scope) == role_arn)
 }
 
 /// Ends the sessions of a task that has stopped.

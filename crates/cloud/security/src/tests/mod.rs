@@ -1,5 +1,7 @@
 //! Roles and sessions through the operations, as clients use them.
 
+mod identities;
+
 use std::time::Duration;
 
 use pileus_aws::iam::{self, ops as iam_ops};
