@@ -2,6 +2,7 @@
 //! The AWS APIs that Pileus implements: a module per service with its shapes, its operations (`ops`)
 //! and its schema (`SERVICE`). `operations.toml` says what is generated, `SUPPORT.md` what is supported.
 
+pub mod account;
 pub mod acm;
 pub mod application_autoscaling;
 pub mod cloudwatch;
@@ -12,6 +13,7 @@ pub mod elbv2;
 pub mod iam;
 pub mod logs;
 pub mod secretsmanager;
+pub mod sns;
 pub mod ssm;
 pub mod sts;
 
@@ -19,6 +21,7 @@ use pileus_model::ServiceSchema;
 
 /// Every service.
 pub static SERVICES: &[&ServiceSchema] = &[
+    &account::SERVICE,
     &acm::SERVICE,
     &application_autoscaling::SERVICE,
     &cloudwatch::SERVICE,
@@ -29,6 +32,7 @@ pub static SERVICES: &[&ServiceSchema] = &[
     &iam::SERVICE,
     &logs::SERVICE,
     &secretsmanager::SERVICE,
+    &sns::SERVICE,
     &ssm::SERVICE,
     &sts::SERVICE,
 ];

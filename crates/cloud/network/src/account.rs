@@ -5,11 +5,11 @@ use pileus_aws::ec2;
 use pileus_core::ApiError;
 use pileus_service::{Context, Router};
 
+use crate::default_vpc;
 use crate::resource::invalid;
 
-/// Names and values; there is no default VPC.
-const ATTRIBUTES: [(&str, &str); 6] = [
-    ("default-vpc", "none"),
+/// Names and values, besides the default VPC.
+const ATTRIBUTES: [(&str, &str); 5] = [
     ("max-elastic-ips", "252"),
     ("max-instances", "0"),
     ("supported-platforms", "VPC"),
@@ -22,15 +22,16 @@ pub(crate) fn operations(router: &mut Router) {
 }
 
 fn describe_account_attributes(
-    _: &mut Context,
+    cx: &mut Context,
     input: ec2::DescribeAccountAttributesRequest,
 ) -> Result<ec2::DescribeAccountAttributesResult, ApiError> {
     let wanted = input.attribute_names.unwrap_or_default();
-    if let Some(name) = wanted.iter().find(|name| !ATTRIBUTES.iter().any(|(known, _)| known == name)) {
+    let default = default_vpc::of_region(cx.tx).map_or_else(|| "none".to_owned(), |vpc| vpc.id.clone());
+    let all: Vec<(&str, &str)> = ATTRIBUTES.into_iter().chain([("default-vpc", default.as_str())]).collect();
+    if let Some(name) = wanted.iter().find(|name| !all.iter().any(|(known, _)| known == name)) {
         return Err(invalid(format!("Value ({name}) for parameter attributeName is invalid.")));
     }
-    let chosen =
-        ATTRIBUTES.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
+    let chosen = all.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
     let shape = |(name, value): &(&str, &str)| ec2::AccountAttribute {
         attribute_name: Some((*name).into()),
         attribute_values: Some(vec![ec2::AccountAttributeValue { attribute_value: Some((*value).into()) }]),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Resource, find, in_use, invalid};
 use crate::select::{Filters, Selection, one, select};
-use crate::{Interface, Vpc, tags};
+use crate::{Interface, RouteTable, Vpc, tags};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InternetGateway {
@@ -48,6 +48,14 @@ pub fn operations(router: &mut Router) {
 /// The gateway that is attached to a VPC.
 pub fn of_vpc(tx: &Tx, vpc: &str) -> Option<Arc<InternetGateway>> {
     tx.find::<InternetGateway>(|gateway| gateway.vpc.as_deref() == Some(vpc))
+}
+
+/// Puts a new gateway into the state, and leads everything from the main route table of its VPC to it.
+pub(crate) fn lead_everything(tx: &mut Tx, vpc: &str, gateway: InternetGateway) {
+    if let Some(main) = tx.find::<RouteTable>(|table| table.vpc == vpc && table.main.is_some()) {
+        tx.update::<RouteTable>(&main.id, |table| table.routes.push(gateway.default_route()));
+    }
+    tx.put(gateway);
 }
 
 fn create_internet_gateway(

@@ -10,9 +10,11 @@
 mod account;
 pub mod address;
 mod cidr;
+pub mod default_vpc;
 mod dhcp_options;
 pub mod endpoints;
 mod fabric;
+pub mod flow_log;
 pub mod interface;
 pub mod internet_gateway;
 pub mod nat_gateway;
@@ -36,6 +38,7 @@ mod testing;
 
 pub use address::Address;
 pub use fabric::fabric_spec;
+pub use flow_log::FlowLog;
 pub use interface::{Interface, InterfaceReady, NewInterface};
 pub use internet_gateway::InternetGateway;
 pub use nat_gateway::NatGateway;
@@ -67,6 +70,7 @@ pub fn tables(tables: &mut Tables) {
         .add::<Address>()
         .add::<NatGateway>()
         .add::<VpcEndpoint>()
+        .add::<FlowLog>()
         .add::<tags::ResourceTags>()
         .add::<public_pool::Settings>()
         .add::<public_pool::PublicAddress>();
@@ -84,7 +88,9 @@ pub fn operations(router: &mut Router) {
     address::operations(router);
     nat_gateway::operations(router);
     vpc_endpoint::operations(router);
+    flow_log::operations(router);
     prefix_list::operations(router);
+    default_vpc::operations(router);
     dhcp_options::operations(router);
     account::operations(router);
     zone::operations(router);

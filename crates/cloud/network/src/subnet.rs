@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use pileus_aws::ec2;
-use pileus_core::ApiError;
+use pileus_core::{ApiError, Tags};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Subnet {
     /// The zone's name, as in `us-east-1a`.
     pub zone: String,
     pub map_public_ip_on_launch: bool,
+    /// Whether it is the default VPC's for its zone.
+    #[serde(default)]
+    pub default: bool,
     /// The address that was handed out last.
     pub(crate) last_address: Option<Ipv4Addr>,
 }
@@ -107,22 +110,33 @@ fn create_subnet(
     }
     let zone = choose_zone(cx.tx, &vpc.id, input.availability_zone, input.availability_zone_id)?;
     let tags = tags::specified::<Subnet>(&input.tag_specifications)?;
+    let subnet = insert(cx, &vpc.id, cidr, zone, tags);
+    Ok(ec2::CreateSubnetResult { subnet: Some(shape(cx.tx, &subnet)) })
+}
+
+pub(crate) fn insert(cx: &mut Context, vpc: &str, cidr: Ipv4Net, zone: String, tags: Tags) -> Subnet {
     let subnet = Subnet {
         id: cx.ids.ec2(Subnet::PREFIX),
-        vpc: vpc.id.clone(),
+        vpc: vpc.to_owned(),
         cidr,
         zone,
         map_public_ip_on_launch: false,
+        default: false,
         last_address: None,
     };
     cx.tx.put(subnet.clone());
     tags::put::<Subnet>(cx.tx, &subnet.id, tags);
-    network_acl::associate_default(cx, &vpc.id, &subnet.id);
-    Ok(ec2::CreateSubnetResult { subnet: Some(shape(cx.tx, &subnet)) })
+    network_acl::associate_default(cx, vpc, &subnet.id);
+    subnet
 }
 
 /// The zone that is asked for by name or id, else the one where the VPC has the fewest subnets.
-fn choose_zone(tx: &Tx, vpc: &str, name: Option<String>, id: Option<String>) -> Result<String, ApiError> {
+pub(crate) fn choose_zone(
+    tx: &Tx,
+    vpc: &str,
+    name: Option<String>,
+    id: Option<String>,
+) -> Result<String, ApiError> {
     let zones = zone::zones(&tx.scope().region);
     if name.is_none() && id.is_none() {
         let subnets = tx.list::<Subnet>();
@@ -166,8 +180,8 @@ const FILTERS: Filters<Subnet> = &[
     ("cidr", |_, subnet| one(subnet.cidr)),
     ("cidr-block", |_, subnet| one(subnet.cidr)),
     ("cidrBlock", |_, subnet| one(subnet.cidr)),
-    ("default-for-az", |_, _| one(false)),
-    ("defaultForAz", |_, _| one(false)),
+    ("default-for-az", |_, subnet| one(subnet.default)),
+    ("defaultForAz", |_, subnet| one(subnet.default)),
     ("map-public-ip-on-launch", |_, subnet| one(subnet.map_public_ip_on_launch)),
     ("owner-id", |tx, _| one(&tx.scope().account)),
     ("state", |_, _| one("available")),
@@ -205,7 +219,7 @@ pub fn available(tx: &Tx, subnet: &Subnet) -> i64 {
     i64::try_from(usable - used(tx, &subnet.id).len()).unwrap_or(i64::MAX)
 }
 
-fn shape(tx: &Tx, subnet: &Subnet) -> ec2::Subnet {
+pub(crate) fn shape(tx: &Tx, subnet: &Subnet) -> ec2::Subnet {
     ec2::Subnet {
         availability_zone_id: zone_id(tx, subnet),
         map_customer_owned_ip_on_launch: Some(false),
@@ -230,7 +244,7 @@ fn shape(tx: &Tx, subnet: &Subnet) -> ec2::Subnet {
         cidr_block: Some(subnet.cidr.to_string()),
         available_ip_address_count: Some(available(tx, subnet)),
         availability_zone: Some(subnet.zone.clone()),
-        default_for_az: Some(false),
+        default_for_az: Some(subnet.default),
         map_public_ip_on_launch: Some(subnet.map_public_ip_on_launch),
         ..Default::default()
     }

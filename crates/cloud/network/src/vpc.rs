@@ -3,7 +3,7 @@
 
 use ipnet::Ipv4Net;
 use pileus_aws::ec2;
-use pileus_core::{ApiError, Scope};
+use pileus_core::{ApiError, Scope, Tags};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ pub struct Vpc {
     pub dhcp_options: String,
     /// `enableDnsHostnames`: whether public addresses have names.
     pub dns_hostnames: bool,
+    /// Whether it is its region's default one.
+    #[serde(default)]
+    pub default: bool,
 }
 
 impl Record for Vpc {
@@ -70,6 +73,16 @@ fn create_vpc(cx: &mut Context, input: ec2::CreateVpcRequest) -> Result<ec2::Cre
         return Err(ApiError::not_implemented(format!("the InstanceTenancy {tenancy} of a VPC")));
     }
     let tags = tags::specified::<Vpc>(&input.tag_specifications)?;
+    let vpc = insert(cx, cidr, tags);
+    Ok(ec2::CreateVpcResult { vpc: Some(as_created(cx.tx, &vpc)) })
+}
+
+/// A new VPC is available at once, but AWS answers this.
+pub(crate) fn as_created(tx: &Tx, vpc: &Vpc) -> ec2::Vpc {
+    ec2::Vpc { state: Some("pending".into()), ..shape(tx, vpc) }
+}
+
+pub(crate) fn insert(cx: &mut Context, cidr: Ipv4Net, tags: Tags) -> Vpc {
     let dhcp_options = match cx.tx.list::<Vpc>().first() {
         Some(other) => other.dhcp_options.clone(),
         None => cx.ids.ec2("dopt"),
@@ -80,14 +93,14 @@ fn create_vpc(cx: &mut Context, input: ec2::CreateVpcRequest) -> Result<ec2::Cre
         cidr_association: cx.ids.ec2("vpc-cidr-assoc"),
         dhcp_options,
         dns_hostnames: false,
+        default: false,
     };
     cx.tx.put(vpc.clone());
     tags::put::<Vpc>(cx.tx, &vpc.id, tags);
     route_table::create_main(cx, &vpc.id);
     network_acl::create_default(cx, &vpc.id);
     security_group::create_default(cx, &vpc.id);
-    let pending = ec2::Vpc { state: Some("pending".into()), ..shape(cx.tx, &vpc) };
-    Ok(ec2::CreateVpcResult { vpc: Some(pending) })
+    vpc
 }
 
 /// Blocks of a size that AWS allows, and of addresses that can be routed here.
@@ -134,8 +147,8 @@ const FILTERS: Filters<Vpc> = &[
     ("cidr-block-association.cidr-block", |_, vpc| one(vpc.cidr)),
     ("cidr-block-association.state", |_, _| one("associated")),
     ("dhcp-options-id", |_, vpc| one(&vpc.dhcp_options)),
-    ("is-default", |_, _| one(false)),
-    ("isDefault", |_, _| one(false)),
+    ("is-default", |_, vpc| one(vpc.default)),
+    ("isDefault", |_, vpc| one(vpc.default)),
     ("owner-id", |tx, _| one(&tx.scope().account)),
     ("state", |_, _| one("available")),
     ("vpc-id", |_, vpc| one(&vpc.id)),
@@ -169,7 +182,7 @@ fn shape(tx: &Tx, vpc: &Vpc) -> ec2::Vpc {
                 status_message: None,
             }),
         }]),
-        is_default: Some(false),
+        is_default: Some(vpc.default),
         tags: tags::shapes(tx, &vpc.id),
         block_public_access_states: Some(ec2::BlockPublicAccessStates {
             internet_gateway_block_mode: Some("off".into()),

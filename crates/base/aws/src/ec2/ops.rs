@@ -51,6 +51,30 @@ impl Operation for AuthorizeSecurityGroupIngress {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::AUTHORIZE_SECURITY_GROUP_INGRESS;
 }
 
+pub struct CreateDefaultSubnet;
+
+impl Operation for CreateDefaultSubnet {
+    type Input = super::CreateDefaultSubnetRequest;
+    type Output = super::CreateDefaultSubnetResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_DEFAULT_SUBNET;
+}
+
+pub struct CreateDefaultVpc;
+
+impl Operation for CreateDefaultVpc {
+    type Input = super::CreateDefaultVpcRequest;
+    type Output = super::CreateDefaultVpcResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_DEFAULT_VPC;
+}
+
+pub struct CreateFlowLogs;
+
+impl Operation for CreateFlowLogs {
+    type Input = super::CreateFlowLogsRequest;
+    type Output = super::CreateFlowLogsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_FLOW_LOGS;
+}
+
 pub struct CreateInternetGateway;
 
 impl Operation for CreateInternetGateway {
@@ -145,6 +169,14 @@ impl Operation for CreateVpcEndpoint {
     type Input = super::CreateVpcEndpointRequest;
     type Output = super::CreateVpcEndpointResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::CREATE_VPC_ENDPOINT;
+}
+
+pub struct DeleteFlowLogs;
+
+impl Operation for DeleteFlowLogs {
+    type Input = super::DeleteFlowLogsRequest;
+    type Output = super::DeleteFlowLogsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DELETE_FLOW_LOGS;
 }
 
 pub struct DeleteInternetGateway;
@@ -281,6 +313,14 @@ impl Operation for DescribeDhcpOptions {
     type Input = super::DescribeDhcpOptionsRequest;
     type Output = super::DescribeDhcpOptionsResult;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_DHCP_OPTIONS;
+}
+
+pub struct DescribeFlowLogs;
+
+impl Operation for DescribeFlowLogs {
+    type Input = super::DescribeFlowLogsRequest;
+    type Output = super::DescribeFlowLogsResult;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_FLOW_LOGS;
 }
 
 pub struct DescribeInternetGateways;
@@ -695,6 +735,63 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static CREATE_DEFAULT_SUBNET: OperationSchema = OperationSchema {
+        name: "CreateDefaultSubnet",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_DEFAULT_SUBNET_REQUEST,
+        output: &super::super::schema::CREATE_DEFAULT_SUBNET_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateDefaultSubnet",
+            resources: &["arn:aws:ec2:{region}:{account}:subnet/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
+    };
+
+    pub(crate) static CREATE_DEFAULT_VPC: OperationSchema = OperationSchema {
+        name: "CreateDefaultVpc",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_DEFAULT_VPC_REQUEST,
+        output: &super::super::schema::CREATE_DEFAULT_VPC_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateDefaultVpc",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc/*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
+    };
+
+    pub(crate) static CREATE_FLOW_LOGS: OperationSchema = OperationSchema {
+        name: "CreateFlowLogs",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::CREATE_FLOW_LOGS_REQUEST,
+        output: &super::super::schema::CREATE_FLOW_LOGS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "ec2:CreateFlowLogs",
+            resources: &[
+                "arn:aws:ec2:{region}:{account}:vpc-flow-log/*",
+                "arn:aws:ec2:{region}:{account}:{ResourceIds@id}",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
+    };
+
     pub(crate) static CREATE_INTERNET_GATEWAY: OperationSchema = OperationSchema {
         name: "CreateInternetGateway",
         service: &super::super::SERVICE,
@@ -931,6 +1028,24 @@ pub(super) mod schemas {
                 "arn:aws:ec2:{region}:{account}:subnet/{SubnetIds}",
                 "arn:aws:ec2:{region}:{account}:security-group/{SecurityGroupIds}",
             ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
+    };
+
+    pub(crate) static DELETE_FLOW_LOGS: OperationSchema = OperationSchema {
+        name: "DeleteFlowLogs",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DELETE_FLOW_LOGS_REQUEST,
+        output: &super::super::schema::DELETE_FLOW_LOGS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DeleteFlowLogs",
+            resources: &["arn:aws:ec2:{region}:{account}:vpc-flow-log/{FlowLogIds}"],
             keys: &[],
             passes: &[],
             tagging: Some("ec2:CreateTags"),
@@ -1236,6 +1351,24 @@ pub(super) mod schemas {
         errors: &[],
         access: &AccessSchema {
             action: "ec2:DescribeDhcpOptions",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("ec2:CreateTags"),
+        },
+    };
+
+    pub(crate) static DESCRIBE_FLOW_LOGS: OperationSchema = OperationSchema {
+        name: "DescribeFlowLogs",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_FLOW_LOGS_REQUEST,
+        output: &super::super::schema::DESCRIBE_FLOW_LOGS_RESULT,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[],
+        access: &AccessSchema {
+            action: "ec2:DescribeFlowLogs",
             resources: &["*"],
             keys: &[],
             passes: &[],

@@ -78,6 +78,21 @@ static DOMAIN_TYPE: Shape = Shape::String(&StringShape::one_of(&["vpc", "standar
 
 static FILTER_LIST: Shape = Shape::list(&Shape::Structure(&FILTER), "Filter");
 
+static FLOW_LOG_ID_LIST: Shape = Shape::list(&Shape::STRING, "item");
+
+static FLOW_LOG_RESOURCE_IDS: Shape = Shape::list(&Shape::STRING, "item");
+
+static FLOW_LOG_SET: Shape = Shape::list(&Shape::Structure(&FLOW_LOG), "item");
+
+static FLOW_LOGS_RESOURCE_TYPE: Shape = Shape::String(&StringShape::one_of(&[
+    "VPC",
+    "Subnet",
+    "NetworkInterface",
+    "TransitGateway",
+    "TransitGatewayAttachment",
+    "RegionalNatGateway",
+]));
+
 static GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS: Shape = Shape::Integer { min: 5, max: 1000 };
 
 static GROUP_ID_STRING_LIST: Shape = Shape::list(&Shape::STRING, "groupId");
@@ -106,6 +121,9 @@ static IPV4_PREFIXES_LIST: Shape = Shape::list(&Shape::Structure(&IPV4_PREFIX_SP
 static IPV6_PREFIXES_LIST: Shape = Shape::list(&Shape::Structure(&IPV6_PREFIX_SPECIFICATION), "item");
 
 static IPV6_RANGE_LIST: Shape = Shape::list(&Shape::Structure(&IPV6_RANGE), "item");
+
+static LOG_DESTINATION_TYPE: Shape =
+    Shape::String(&StringShape::one_of(&["cloud-watch-logs", "s3", "kinesis-data-firehose"]));
 
 static MANAGED_PREFIX_LIST_SET: Shape = Shape::list(&Shape::Structure(&MANAGED_PREFIX_LIST), "item");
 
@@ -339,6 +357,8 @@ static TAG_LIST: Shape = Shape::list(&Shape::Structure(&TAG), "item");
 static TAG_SPECIFICATION_LIST: Shape = Shape::list(&Shape::Structure(&TAG_SPECIFICATION), "item");
 
 static TENANCY: Shape = Shape::String(&StringShape::one_of(&["default", "dedicated", "host"]));
+
+static TRAFFIC_TYPE: Shape = Shape::String(&StringShape::one_of(&["ACCEPT", "REJECT", "ALL"]));
 
 static UNSUCCESSFUL_ITEM_SET: Shape = Shape::list(&Shape::Structure(&UNSUCCESSFUL_ITEM), "item");
 
@@ -652,6 +672,61 @@ pub(crate) static CONNECTION_TRACKING_CONFIGURATION: StructureSchema = Structure
     ],
 };
 
+pub(crate) static CREATE_DEFAULT_SUBNET_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateDefaultSubnetRequest",
+    members: &[
+        MemberSchema::new("AvailabilityZone", &Shape::STRING),
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::unsupported("Ipv6Native"),
+        MemberSchema::new("AvailabilityZoneId", &Shape::STRING),
+    ],
+};
+
+pub(crate) static CREATE_DEFAULT_SUBNET_RESULT: StructureSchema = StructureSchema {
+    name: "CreateDefaultSubnetResult",
+    members: &[MemberSchema::new("Subnet", &Shape::Structure(&SUBNET)).named("subnet", "Subnet")],
+};
+
+pub(crate) static CREATE_DEFAULT_VPC_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateDefaultVpcRequest",
+    members: &[MemberSchema::new("DryRun", &Shape::Bool)],
+};
+
+pub(crate) static CREATE_DEFAULT_VPC_RESULT: StructureSchema = StructureSchema {
+    name: "CreateDefaultVpcResult",
+    members: &[MemberSchema::new("Vpc", &Shape::Structure(&VPC)).named("vpc", "Vpc")],
+};
+
+pub(crate) static CREATE_FLOW_LOGS_REQUEST: StructureSchema = StructureSchema {
+    name: "CreateFlowLogsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("ClientToken", &Shape::STRING),
+        MemberSchema::new("DeliverLogsPermissionArn", &Shape::STRING),
+        MemberSchema::unsupported("DeliverCrossAccountRole"),
+        MemberSchema::new("LogGroupName", &Shape::STRING),
+        MemberSchema::new("ResourceIds", &FLOW_LOG_RESOURCE_IDS).named("ResourceId", "ResourceId").required(),
+        MemberSchema::new("ResourceType", &FLOW_LOGS_RESOURCE_TYPE).required(),
+        MemberSchema::new("TrafficType", &TRAFFIC_TYPE),
+        MemberSchema::new("LogDestinationType", &LOG_DESTINATION_TYPE),
+        MemberSchema::new("LogDestination", &Shape::STRING),
+        MemberSchema::new("LogFormat", &Shape::STRING),
+        MemberSchema::new("TagSpecifications", &TAG_SPECIFICATION_LIST)
+            .named("TagSpecification", "TagSpecification"),
+        MemberSchema::new("MaxAggregationInterval", &Shape::INTEGER),
+        MemberSchema::unsupported("DestinationOptions"),
+    ],
+};
+
+pub(crate) static CREATE_FLOW_LOGS_RESULT: StructureSchema = StructureSchema {
+    name: "CreateFlowLogsResult",
+    members: &[
+        MemberSchema::new("ClientToken", &Shape::STRING).named("clientToken", "ClientToken"),
+        MemberSchema::new("FlowLogIds", &VALUE_STRING_LIST).named("flowLogIdSet", "FlowLogIdSet"),
+        MemberSchema::new("Unsuccessful", &UNSUCCESSFUL_ITEM_SET).named("unsuccessful", "Unsuccessful"),
+    ],
+};
+
 pub(crate) static CREATE_INTERNET_GATEWAY_REQUEST: StructureSchema = StructureSchema {
     name: "CreateInternetGatewayRequest",
     members: &[
@@ -941,6 +1016,21 @@ pub(crate) static CREATE_VPC_RESULT: StructureSchema = StructureSchema {
     members: &[MemberSchema::new("Vpc", &Shape::Structure(&VPC)).named("vpc", "Vpc")],
 };
 
+pub(crate) static DELETE_FLOW_LOGS_REQUEST: StructureSchema = StructureSchema {
+    name: "DeleteFlowLogsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("FlowLogIds", &FLOW_LOG_ID_LIST).named("FlowLogId", "FlowLogId").required(),
+    ],
+};
+
+pub(crate) static DELETE_FLOW_LOGS_RESULT: StructureSchema = StructureSchema {
+    name: "DeleteFlowLogsResult",
+    members: &[
+        MemberSchema::new("Unsuccessful", &UNSUCCESSFUL_ITEM_SET).named("unsuccessful", "Unsuccessful")
+    ],
+};
+
 pub(crate) static DELETE_INTERNET_GATEWAY_REQUEST: StructureSchema = StructureSchema {
     name: "DeleteInternetGatewayRequest",
     members: &[
@@ -1155,6 +1245,25 @@ pub(crate) static DESCRIBE_DHCP_OPTIONS_RESULT: StructureSchema = StructureSchem
     members: &[
         MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
         MemberSchema::new("DhcpOptions", &DHCP_OPTIONS_LIST).named("dhcpOptionsSet", "DhcpOptionsSet"),
+    ],
+};
+
+pub(crate) static DESCRIBE_FLOW_LOGS_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeFlowLogsRequest",
+    members: &[
+        MemberSchema::new("DryRun", &Shape::Bool),
+        MemberSchema::new("Filter", &FILTER_LIST),
+        MemberSchema::new("FlowLogIds", &FLOW_LOG_ID_LIST).named("FlowLogId", "FlowLogId"),
+        MemberSchema::new("MaxResults", &Shape::INTEGER),
+        MemberSchema::new("NextToken", &Shape::STRING),
+    ],
+};
+
+pub(crate) static DESCRIBE_FLOW_LOGS_RESULT: StructureSchema = StructureSchema {
+    name: "DescribeFlowLogsResult",
+    members: &[
+        MemberSchema::new("FlowLogs", &FLOW_LOG_SET).named("flowLogSet", "FlowLogSet"),
+        MemberSchema::new("NextToken", &Shape::STRING).named("nextToken", "NextToken"),
     ],
 };
 
@@ -1501,6 +1610,16 @@ pub(crate) static DESCRIBE_VPCS_RESULT: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static DESTINATION_OPTIONS_RESPONSE: StructureSchema = StructureSchema {
+    name: "DestinationOptionsResponse",
+    members: &[
+        MemberSchema::new("FileFormat", &Shape::STRING).named("fileFormat", "FileFormat"),
+        MemberSchema::new("HiveCompatiblePartitions", &Shape::Bool)
+            .named("hiveCompatiblePartitions", "HiveCompatiblePartitions"),
+        MemberSchema::new("PerHourPartition", &Shape::Bool).named("perHourPartition", "PerHourPartition"),
+    ],
+};
+
 pub(crate) static DETACH_INTERNET_GATEWAY_REQUEST: StructureSchema = StructureSchema {
     name: "DetachInternetGatewayRequest",
     members: &[
@@ -1585,6 +1704,35 @@ pub(crate) static FILTER: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("Name", &Shape::STRING),
         MemberSchema::new("Values", &VALUE_STRING_LIST).named("Value", "Value"),
+    ],
+};
+
+pub(crate) static FLOW_LOG: StructureSchema = StructureSchema {
+    name: "FlowLog",
+    members: &[
+        MemberSchema::new("CreationTime", &Shape::Timestamp).named("creationTime", "CreationTime"),
+        MemberSchema::new("DeliverLogsErrorMessage", &Shape::STRING)
+            .named("deliverLogsErrorMessage", "DeliverLogsErrorMessage"),
+        MemberSchema::new("DeliverLogsPermissionArn", &Shape::STRING)
+            .named("deliverLogsPermissionArn", "DeliverLogsPermissionArn"),
+        MemberSchema::new("DeliverCrossAccountRole", &Shape::STRING)
+            .named("deliverCrossAccountRole", "DeliverCrossAccountRole"),
+        MemberSchema::new("DeliverLogsStatus", &Shape::STRING)
+            .named("deliverLogsStatus", "DeliverLogsStatus"),
+        MemberSchema::new("FlowLogId", &Shape::STRING).named("flowLogId", "FlowLogId"),
+        MemberSchema::new("FlowLogStatus", &Shape::STRING).named("flowLogStatus", "FlowLogStatus"),
+        MemberSchema::new("LogGroupName", &Shape::STRING).named("logGroupName", "LogGroupName"),
+        MemberSchema::new("ResourceId", &Shape::STRING).named("resourceId", "ResourceId"),
+        MemberSchema::new("TrafficType", &TRAFFIC_TYPE).named("trafficType", "TrafficType"),
+        MemberSchema::new("LogDestinationType", &LOG_DESTINATION_TYPE)
+            .named("logDestinationType", "LogDestinationType"),
+        MemberSchema::new("LogDestination", &Shape::STRING).named("logDestination", "LogDestination"),
+        MemberSchema::new("LogFormat", &Shape::STRING).named("logFormat", "LogFormat"),
+        MemberSchema::new("Tags", &TAG_LIST).named("tagSet", "TagSet"),
+        MemberSchema::new("MaxAggregationInterval", &Shape::INTEGER)
+            .named("maxAggregationInterval", "MaxAggregationInterval"),
+        MemberSchema::new("DestinationOptions", &Shape::Structure(&DESTINATION_OPTIONS_RESPONSE))
+            .named("destinationOptions", "DestinationOptions"),
     ],
 };
 

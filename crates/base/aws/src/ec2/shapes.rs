@@ -147,6 +147,35 @@ pileus_model::structure! {
         udp_stream_timeout: Option<i64> = "UdpStreamTimeout",
         udp_timeout: Option<i64> = "UdpTimeout",
     }
+    CreateDefaultSubnetRequest = schema::CREATE_DEFAULT_SUBNET_REQUEST {
+        availability_zone: Option<String> = "AvailabilityZone",
+        availability_zone_id: Option<String> = "AvailabilityZoneId",
+    }
+    CreateDefaultSubnetResult = schema::CREATE_DEFAULT_SUBNET_RESULT {
+        subnet: Option<Subnet> = "Subnet",
+    }
+    CreateDefaultVpcRequest = schema::CREATE_DEFAULT_VPC_REQUEST {}
+    CreateDefaultVpcResult = schema::CREATE_DEFAULT_VPC_RESULT {
+        vpc: Option<Vpc> = "Vpc",
+    }
+    CreateFlowLogsRequest = schema::CREATE_FLOW_LOGS_REQUEST {
+        client_token: Option<String> = "ClientToken",
+        deliver_logs_permission_arn: Option<String> = "DeliverLogsPermissionArn",
+        log_group_name: Option<String> = "LogGroupName",
+        resource_ids: Vec<String> = "ResourceIds",
+        resource_type: String = "ResourceType",
+        traffic_type: Option<String> = "TrafficType",
+        log_destination_type: Option<String> = "LogDestinationType",
+        log_destination: Option<String> = "LogDestination",
+        log_format: Option<String> = "LogFormat",
+        tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
+        max_aggregation_interval: Option<i64> = "MaxAggregationInterval",
+    }
+    CreateFlowLogsResult = schema::CREATE_FLOW_LOGS_RESULT {
+        client_token: Option<String> = "ClientToken",
+        flow_log_ids: Option<Vec<String>> = "FlowLogIds",
+        unsuccessful: Option<Vec<UnsuccessfulItem>> = "Unsuccessful",
+    }
     CreateInternetGatewayRequest = schema::CREATE_INTERNET_GATEWAY_REQUEST {
         tag_specifications: Option<Vec<TagSpecification>> = "TagSpecifications",
     }
@@ -272,6 +301,12 @@ pileus_model::structure! {
     CreateVpcResult = schema::CREATE_VPC_RESULT {
         vpc: Option<Vpc> = "Vpc",
     }
+    DeleteFlowLogsRequest = schema::DELETE_FLOW_LOGS_REQUEST {
+        flow_log_ids: Vec<String> = "FlowLogIds",
+    }
+    DeleteFlowLogsResult = schema::DELETE_FLOW_LOGS_RESULT {
+        unsuccessful: Option<Vec<UnsuccessfulItem>> = "Unsuccessful",
+    }
     DeleteInternetGatewayRequest = schema::DELETE_INTERNET_GATEWAY_REQUEST {
         internet_gateway_id: String = "InternetGatewayId",
     }
@@ -365,6 +400,16 @@ pileus_model::structure! {
     DescribeDhcpOptionsResult = schema::DESCRIBE_DHCP_OPTIONS_RESULT {
         next_token: Option<String> = "NextToken",
         dhcp_options: Option<Vec<DhcpOptions>> = "DhcpOptions",
+    }
+    DescribeFlowLogsRequest = schema::DESCRIBE_FLOW_LOGS_REQUEST {
+        filter: Option<Vec<Filter>> = "Filter",
+        flow_log_ids: Option<Vec<String>> = "FlowLogIds",
+        max_results: Option<i64> = "MaxResults",
+        next_token: Option<String> = "NextToken",
+    }
+    DescribeFlowLogsResult = schema::DESCRIBE_FLOW_LOGS_RESULT {
+        flow_logs: Option<Vec<FlowLog>> = "FlowLogs",
+        next_token: Option<String> = "NextToken",
     }
     DescribeInternetGatewaysRequest = schema::DESCRIBE_INTERNET_GATEWAYS_REQUEST {
         next_token: Option<String> = "NextToken",
@@ -538,6 +583,11 @@ pileus_model::structure! {
         next_token: Option<String> = "NextToken",
         vpcs: Option<Vec<Vpc>> = "Vpcs",
     }
+    DestinationOptionsResponse = schema::DESTINATION_OPTIONS_RESPONSE {
+        file_format: Option<String> = "FileFormat",
+        hive_compatible_partitions: Option<bool> = "HiveCompatiblePartitions",
+        per_hour_partition: Option<bool> = "PerHourPartition",
+    }
     DetachInternetGatewayRequest = schema::DETACH_INTERNET_GATEWAY_REQUEST {
         internet_gateway_id: String = "InternetGatewayId",
         vpc_id: String = "VpcId",
@@ -578,6 +628,24 @@ pileus_model::structure! {
     Filter = schema::FILTER {
         name: Option<String> = "Name",
         values: Option<Vec<String>> = "Values",
+    }
+    FlowLog = schema::FLOW_LOG {
+        creation_time: Option<Timestamp> = "CreationTime",
+        deliver_logs_error_message: Option<String> = "DeliverLogsErrorMessage",
+        deliver_logs_permission_arn: Option<String> = "DeliverLogsPermissionArn",
+        deliver_cross_account_role: Option<String> = "DeliverCrossAccountRole",
+        deliver_logs_status: Option<String> = "DeliverLogsStatus",
+        flow_log_id: Option<String> = "FlowLogId",
+        flow_log_status: Option<String> = "FlowLogStatus",
+        log_group_name: Option<String> = "LogGroupName",
+        resource_id: Option<String> = "ResourceId",
+        traffic_type: Option<String> = "TrafficType",
+        log_destination_type: Option<String> = "LogDestinationType",
+        log_destination: Option<String> = "LogDestination",
+        log_format: Option<String> = "LogFormat",
+        tags: Option<Vec<Tag>> = "Tags",
+        max_aggregation_interval: Option<i64> = "MaxAggregationInterval",
+        destination_options: Option<DestinationOptionsResponse> = "DestinationOptions",
     }
     GetManagedPrefixListEntriesRequest = schema::GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST {
         prefix_list_id: String = "PrefixListId",

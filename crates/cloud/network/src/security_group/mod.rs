@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Resource, find, invalid, missing};
 use crate::select::{Filters, Selection, one, select};
-use crate::{Interface, Vpc, tags};
+use crate::{Interface, Vpc, default_vpc, tags};
 
 pub use rule::{Peer, Rule};
 
@@ -125,9 +125,11 @@ fn create_security_group(
     cx: &mut Context,
     input: ec2::CreateSecurityGroupRequest,
 ) -> Result<ec2::CreateSecurityGroupResult, ApiError> {
-    let vpc =
-        input.vpc_id.ok_or_else(|| ApiError::client("VPCIdNotSpecified", "No default VPC for this user"))?;
-    let vpc = find::<Vpc>(cx.tx, &vpc)?;
+    let vpc = match input.vpc_id {
+        Some(id) => find::<Vpc>(cx.tx, &id)?,
+        None => default_vpc::of_region(cx.tx)
+            .ok_or_else(|| ApiError::client("VPCIdNotSpecified", "No default VPC for this user"))?,
+    };
     check_name(&input.group_name)?;
     check_text("GroupDescription", &input.description)?;
     if cx.tx.find::<SecurityGroup>(|group| group.vpc == vpc.id && group.name == input.group_name).is_some() {
