@@ -153,7 +153,7 @@ pub(crate) fn end(tx: &mut Tx, key: &str, now: Timestamp, status: Status, to: u3
     });
 }
 
-/// Notes what was not scaled, unless that is just what the target's newest activity says.
+/// Notes what was not scaled, once for a cause until something is scaled or the reason is another.
 pub(crate) fn not_scaled(
     tx: &mut Tx,
     ids: &mut IdGen,
@@ -162,10 +162,10 @@ pub(crate) fn not_scaled(
     cause: &Cause,
     reason: Reason,
 ) {
-    let newest = of_target(tx, resource).into_iter().next();
-    let same =
-        |activity: &ScalingActivity| activity.reason == Some(reason) && activity.cause == cause.to_string();
-    if newest.is_some_and(|newest| same(&newest)) {
+    let words = cause.to_string();
+    let since = of_target(tx, resource).into_iter().take_while(|activity| activity.reason.is_some());
+    let last = since.into_iter().find(|activity| activity.cause == words);
+    if last.is_some_and(|last| last.reason == Some(reason)) {
         return;
     }
     let news = News {

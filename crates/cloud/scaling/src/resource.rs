@@ -6,6 +6,9 @@ use pileus_core::{ApiError, Scope};
 pub(crate) const NAMESPACE: &str = "ecs";
 pub(crate) const DIMENSION: &str = "ecs:service:DesiredCount";
 
+/// The service principal of the role by which AWS scales ECS services.
+pub(crate) const PRINCIPAL: &str = "ecs.application-autoscaling.amazonaws.com";
+
 /// An ECS service, as this API names it: `service/<cluster>/<service>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resource<'a> {
@@ -49,11 +52,10 @@ pub(crate) fn check_namespace(namespace: &str, dimension: Option<&str>) -> Resul
     }
 }
 
-/// The role by which AWS scales ECS services.
+/// The ARN of that role.
 pub(crate) fn service_linked_role(scope: &Scope) -> String {
-    let role = "role/aws-service-role/ecs.application-autoscaling.amazonaws.com/\
-                AWSServiceRoleForApplicationAutoScaling_ECSService";
-    scope.global().arn("iam", role)
+    let role = "AWSServiceRoleForApplicationAutoScaling_ECSService";
+    scope.global().arn("iam", format_args!("role/aws-service-role/{PRINCIPAL}/{role}"))
 }
 
 pub(crate) fn invalid(message: impl Into<String>) -> ApiError {

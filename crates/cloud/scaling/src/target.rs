@@ -15,7 +15,7 @@ use crate::activity::Cause;
 use crate::policy::{self, ScalingPolicy};
 use crate::progress::{self, Progress};
 use crate::resource::{
-    DIMENSION, NAMESPACE, Resource, bad_token, check_namespace, invalid, not_found, page_size,
+    DIMENSION, NAMESPACE, PRINCIPAL, Resource, bad_token, check_namespace, invalid, not_found, page_size,
     service_linked_role, too_many,
 };
 use crate::schedule::action::ScheduledAction;
@@ -126,6 +126,7 @@ fn new_target(
         return Err(too_many(format!("The account has {MAX_TARGETS} scalable targets for ecs already")));
     }
     tags::check(&tags)?;
+    pileus_security::service_linked_role(cx.tx, cx.ids, cx.now, PRINCIPAL)?;
     Ok(ScalableTarget {
         resource: resource.id.to_owned(),
         id: format!("{}{}", cx.ids.hex(4), cx.ids.hex(32)),
