@@ -60,6 +60,7 @@ fn protocol(name: &str) -> Option<&'static str> {
         "query" => Some("Protocol::Query"),
         "ec2" => Some("Protocol::Ec2"),
         "smithy-rpc-v2-cbor" => Some("Protocol::Cbor"),
+        "rest-json" => Some("Protocol::RestJson"),
         _ => None,
     }
 }

@@ -55,6 +55,9 @@ fn member_entry(selection: &Selection, owner: &str, member: &Member) -> String {
     if wire != name || query != *name {
         let _ = write!(out, ".named(\"{wire}\", \"{query}\")");
     }
+    if let Some(place) = place(selection, owner, member) {
+        let _ = write!(out, ".at(pileus_model::Place::{place})");
+    }
     if member.required && selection.from_input.contains(owner) {
         out.push_str(".required()");
     }
@@ -65,6 +68,22 @@ fn member_entry(selection: &Selection, owner: &str, member: &Member) -> String {
         out.push_str(".no_effect()");
     }
     out
+}
+
+/// Where a member stands in restJson, if it is not in the document.
+fn place(selection: &Selection, owner: &str, member: &Member) -> Option<&'static str> {
+    if !selection.model.metadata.protocols.iter().any(|protocol| protocol == "rest-json") {
+        return None;
+    }
+    let payload = selection.model.shapes.get(owner).and_then(|shape| shape.payload.as_ref());
+    match member.reference.location.as_deref() {
+        Some("uri") => Some("Label"),
+        Some("querystring") => Some("Query"),
+        Some("header") => Some("Header"),
+        Some("headers") => Some("Headers"),
+        Some("statusCode") => Some("Status"),
+        _ => (payload == Some(&member.name)).then_some("Payload"),
+    }
 }
 
 /// EC2 capitalises: <https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html>

@@ -51,6 +51,8 @@ pub(crate) struct Http {
 pub(crate) struct ShapeRef {
     pub(crate) shape: String,
     pub(crate) location_name: Option<String>,
+    /// Where it stands in an HTTP message.
+    pub(crate) location: Option<String>,
     pub(crate) query_name: Option<String>,
     pub(crate) result_wrapper: Option<String>,
 }
@@ -65,6 +67,8 @@ pub(crate) struct ShapeModel {
     pub(crate) members: Vec<(String, ShapeRef)>,
     #[serde(default)]
     pub(crate) required: Vec<String>,
+    /// The member that is the whole body.
+    pub(crate) payload: Option<String>,
     pub(crate) member: Option<ShapeRef>,
     pub(crate) key: Option<ShapeRef>,
     pub(crate) value: Option<ShapeRef>,

@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("registry", &[CLOUD, &["security"]]),
     ("secrets", &[CLOUD, &["security"]]),
     ("certificates", &[CLOUD]),
+    ("account", &[CLOUD, &["network"]]),
     ("storage", &[CLOUD, &["security"]]),
     ("network", &[CLOUD, &["security"]]),
     ("balancing", &[CLOUD, &["network", "certificates"]]),

@@ -17,6 +17,7 @@ pub(crate) fn tables() -> Tables {
     pileus_security::tables(&mut tables);
     pileus_monitoring::tables(&mut tables);
     pileus_secrets::tables(&mut tables);
+    pileus_account::tables(&mut tables);
     pileus_certificates::tables(&mut tables);
     pileus_scaling::tables(&mut tables);
     pileus_storage::tables(&mut tables);
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router {
     pileus_security::operations(&mut router);
     pileus_monitoring::operations(&mut router);
     pileus_secrets::operations(&mut router);
+    pileus_account::operations(&mut router);
     pileus_certificates::operations(&mut router);
     pileus_scaling::operations(&mut router);
     pileus_storage::operations(&mut router);

@@ -15,8 +15,8 @@ mod value;
 pub use pattern::Pattern;
 pub use redact::{Redacted, redacted};
 pub use schema::{
-    AccessSchema, ErrorSchema, MemberSchema, OperationSchema, Protocol, ServiceSchema, Shape, StringShape,
-    StructureSchema, Support, Validation,
+    AccessSchema, ErrorSchema, MemberSchema, OperationSchema, Place, Protocol, ServiceSchema, Shape,
+    StringShape, StructureSchema, Support, Validation,
 };
 pub use structure::{
     Blob, Field, Fields, Members, Operation, Problem, ShapeError, Structure, Unit, read_structure,

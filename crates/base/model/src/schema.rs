@@ -12,6 +12,7 @@ pub enum Protocol {
     Ec2,
     /// Smithy RPC v2 CBOR.
     Cbor,
+    RestJson,
 }
 
 /// The wording and codes with which a family of services refuses invalid input.
@@ -128,6 +129,24 @@ pub enum Support {
     Unsupported,
 }
 
+/// Where in a restJson message a member of an input or output stands; nested members are all in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A member of the document.
+    Body,
+    /// The whole body.
+    Payload,
+    /// A part of the path.
+    Label,
+    /// A parameter of the query string; of a map, every parameter.
+    Query,
+    Header,
+    /// Every header that begins with the member's name.
+    Headers,
+    /// The status of a response.
+    Status,
+}
+
 #[derive(Debug)]
 pub struct MemberSchema {
     /// The model's name, which the SDKs and the stored JSON form use.
@@ -140,6 +159,7 @@ pub struct MemberSchema {
     /// Whether the value must not be shown.
     pub sensitive: bool,
     pub support: Support,
+    pub place: Place,
     pub shape: &'static Shape,
 }
 
@@ -147,7 +167,8 @@ impl MemberSchema {
     /// An optional, supported member with one name on every wire.
     pub const fn new(name: &'static str, shape: &'static Shape) -> Self {
         let support = Support::Supported;
-        Self { name, wire: name, query: name, required: false, sensitive: false, support, shape }
+        let place = Place::Body;
+        Self { name, wire: name, query: name, required: false, sensitive: false, support, place, shape }
     }
 
     /// A member that Pileus refuses; codecs only notice its presence.
@@ -157,6 +178,10 @@ impl MemberSchema {
 
     pub const fn named(self, wire: &'static str, query: &'static str) -> Self {
         Self { wire, query, ..self }
+    }
+
+    pub const fn at(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 
     pub const fn required(self) -> Self {

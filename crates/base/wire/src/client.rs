@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use pileus_core::ApiError;
 use pileus_model::{OperationSchema, Protocol, Value};
 
-use crate::{cbor, error, form, json, query, xml};
+use crate::{cbor, error, form, json, query, rest, xml};
 
 /// Writes a request in the simplest protocol of the service. `endpoint` is a URL without a path, such as
 /// `http://localhost:4566`.
@@ -23,7 +23,7 @@ pub fn encode_request(
 
 /// The protocol that [`encode_request`] and [`decode_response`] use.
 fn protocol_of(operation: &OperationSchema) -> Protocol {
-    let preference = [Protocol::Json, Protocol::Ec2, Protocol::Query];
+    let preference = [Protocol::Json, Protocol::RestJson, Protocol::Ec2, Protocol::Query];
     preference.into_iter().find(|protocol| operation.service.speaks(*protocol)).unwrap_or(Protocol::Cbor)
 }
 
@@ -42,10 +42,15 @@ pub fn encode_request_as(
     let target = service.target_prefix.unwrap_or_default();
     let path = match protocol {
         Protocol::Cbor => format!("/service/{target}/operation/{}", operation.name),
+        Protocol::RestJson => rest::encode_target(operation, input),
         _ => "/".to_owned(),
     };
     let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
-    let request = Request::builder().method(Method::POST).uri(format!("{endpoint}{path}")).header(HOST, host);
+    let method = match protocol {
+        Protocol::RestJson => operation.http_method,
+        _ => Method::POST.as_str(),
+    };
+    let request = Request::builder().method(method).uri(format!("{endpoint}{path}")).header(HOST, host);
     let (request, body) = match protocol {
         Protocol::Json => {
             let request = request
@@ -57,6 +62,14 @@ pub fn encode_request_as(
             let request =
                 request.header(CONTENT_TYPE, "application/cbor").header("smithy-protocol", "rpc-v2-cbor");
             (request.header("accept", "application/cbor"), cbor::encode(operation.input, input))
+        }
+        Protocol::RestJson => {
+            let headers = rest::encode_headers(operation.input, input);
+            let (content_type, body) = rest::encode_body(operation.input, input);
+            let with = |request: http::request::Builder, (name, value)| {
+                request.header::<String, String>(name, value)
+            };
+            (headers.into_iter().fold(request.header(CONTENT_TYPE, content_type), with), body)
         }
         Protocol::Query | Protocol::Ec2 => {
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8");
@@ -91,6 +104,7 @@ pub fn decode_response(
     let output = operation.output;
     let decoded = match protocol {
         Protocol::Json => json::decode(output, body, None),
+        Protocol::RestJson => rest::decode_response(operation, status.as_u16(), headers, body),
         Protocol::Cbor => cbor::decode(output, body, None),
         Protocol::Query | Protocol::Ec2 => decode_xml(operation, body),
     };
@@ -116,6 +130,7 @@ fn malformed(status: StatusCode, what: &str) -> ApiError {
 fn decode_error(protocol: Protocol, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiError {
     let found = match protocol {
         Protocol::Json => json_error(body),
+        Protocol::RestJson => rest_error(headers, body),
         Protocol::Cbor => cbor::decode_error(body),
         Protocol::Query | Protocol::Ec2 => xml_error(body),
     };
@@ -134,6 +149,14 @@ fn json_error(body: &[u8]) -> Option<(String, String)> {
     let document: serde_json::Value = serde_json::from_slice(body).ok()?;
     let get = |name: &str| document.get(name).and_then(|value| value.as_str()).map(str::to_owned);
     Some((get("__type")?, get("message").or_else(|| get("Message")).unwrap_or_default()))
+}
+
+fn rest_error(headers: &HeaderMap, body: &[u8]) -> Option<(String, String)> {
+    // The code may be followed by a URL.
+    let code = headers.get("x-amzn-errortype")?.to_str().ok()?.split(':').next()?.to_owned();
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = document.get("message").or_else(|| document.get("Message")).and_then(|text| text.as_str());
+    Some((code, message.unwrap_or_default().to_owned()))
 }
 
 fn xml_error(body: &[u8]) -> Option<(String, String)> {

@@ -9,6 +9,7 @@ use pileus_model::{OperationSchema, Protocol, ServiceSchema};
 
 use crate::form::{self, Pairs};
 use crate::inflate::inflate;
+use crate::rest::{self, Message};
 use crate::sigv4;
 
 /// A protocol, with the version of awsJson.
@@ -39,6 +40,8 @@ pub enum Content {
     Document(Bytes),
     /// The parameters of the query string and the form body.
     Form(Vec<(String, String)>),
+    /// A request whose parts all say something.
+    Message(Message),
 }
 
 /// It may hold secrets.
@@ -46,6 +49,7 @@ impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Document(body) => write!(f, "Document({} bytes)", body.len()),
+            Self::Message(message) => write!(f, "Message({} bytes)", message.size()),
             Self::Form(pairs) => write!(f, "Form({} parameters)", pairs.len()),
         }
     }
@@ -68,7 +72,12 @@ pub fn detect(services: &[&'static ServiceSchema], parts: &Parts, body: &Bytes) 
     let result = match dialect.protocol {
         Protocol::Cbor => detect_cbor(services, parts, body, dialect),
         Protocol::Json => detect_json(services, parts, body, dialect),
-        Protocol::Query | Protocol::Ec2 => return detect_query(services, parts, body),
+        Protocol::RestJson | Protocol::Query | Protocol::Ec2 => {
+            return match detect_rest(services, parts, body) {
+                Some(detected) => detected,
+                None => detect_query(services, parts, body),
+            };
+        }
     };
     result.map_err(|error| Rejection { dialect, error })
 }
@@ -132,6 +141,37 @@ fn by_target(
     services.iter().copied().find(|service| service.speaks(protocol) && service.target_prefix == Some(prefix))
 }
 
+/// The service is that of the signature's scope; without a signature, the one that has the path. `None` where the
+/// request is for no service that speaks restJson.
+fn detect_rest(
+    services: &[&'static ServiceSchema],
+    parts: &Parts,
+    body: &Bytes,
+) -> Option<Result<Call, Rejection>> {
+    let scope = sigv4::Scope::of(parts);
+    let meant = |service: &&ServiceSchema| {
+        let named = scope.as_ref().is_none_or(|scope| scope.service == service.signing_name);
+        named && service.speaks(Protocol::RestJson)
+    };
+    let services: Vec<_> = services.iter().copied().filter(meant).collect();
+    let service = services.first()?;
+    let dialect = Dialect::new(Protocol::RestJson);
+    let reject = |error| Rejection { dialect, error };
+    let routed = inflate(parts, body).and_then(|body| rest::route(&services, parts, body));
+    match routed {
+        Ok(Some((operation, message))) => {
+            Some(Ok(Call { operation, dialect, content: Content::Message(message) }))
+        }
+        Err(error) => Some(Err(reject(error))),
+        Ok(None) if scope.is_none() => None,
+        Ok(None) => {
+            let (method, path) = (&parts.method, shorten(parts.uri.path()));
+            let what = format!("{method} {path} of {}", service.signing_name);
+            Some(Err(reject(ApiError::not_implemented(what))))
+        }
+    }
+}
+
 /// `Action` and `Version` are parameters; the service is that of the signature's scope.
 fn detect_query(services: &[&'static ServiceSchema], parts: &Parts, body: &Bytes) -> Result<Call, Rejection> {
     let reject = |error| Rejection { dialect: Dialect::new(Protocol::Query), error };
@@ -178,7 +218,7 @@ fn operation_of(
         return Err(ApiError::not_implemented(format!("{}:{name}", service.signing_name)));
     }
     Err(match protocol {
-        Protocol::Json | Protocol::Cbor => unknown_operation(name),
+        Protocol::Json | Protocol::Cbor | Protocol::RestJson => unknown_operation(name),
         Protocol::Ec2 => ApiError::client(
             "InvalidAction",
             format!("The action {} is not valid for this web service.", shorten(name)),

@@ -22,7 +22,7 @@ pub(crate) fn bad_scalar(
             "MalformedInput",
             format!("'{shown}' at '{parameter}' is not a value of type {kind} ({service}:{name})."),
         ),
-        Protocol::Json | Protocol::Cbor => ApiError::client(
+        Protocol::Json | Protocol::Cbor | Protocol::RestJson => ApiError::client(
             "SerializationException",
             format!("'{parameter}' is not a value of type {kind}."),
         ),

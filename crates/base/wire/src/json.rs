@@ -2,7 +2,7 @@
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 
 use pileus_core::{ApiError, Timestamp};
-use pileus_model::{OperationSchema, Protocol, Shape, StructureSchema, Value};
+use pileus_model::{OperationSchema, Place, Protocol, Shape, StructureSchema, Value};
 use serde_json::Value as Json;
 
 use crate::error;
@@ -57,7 +57,7 @@ impl Reader {
             return Err(mismatch(path, &document, "Structure"));
         };
         let mut members = Vec::with_capacity(object.len());
-        for member in schema.members {
+        for member in schema.members.iter().filter(|member| member.place == Place::Body) {
             let path = Path::Member(path, member.wire);
             match object.remove(member.wire) {
                 None | Some(Json::Null) => {}
@@ -174,7 +174,7 @@ pub(crate) fn encode(schema: &'static StructureSchema, value: &Value) -> Vec<u8>
 }
 
 fn structure(schema: &'static StructureSchema, value: &Value) -> Json {
-    let members = schema.members.iter().filter_map(|member| {
+    let members = schema.members.iter().filter(|member| member.place == Place::Body).filter_map(|member| {
         let value = value.get(member.name)?;
         Some((member.wire.to_owned(), document(member.shape, value)))
     });

@@ -16,6 +16,7 @@ mod inflate;
 mod json;
 mod percent;
 mod query;
+mod rest;
 mod scalar;
 mod server;
 pub mod sigv4;

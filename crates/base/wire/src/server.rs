@@ -9,7 +9,7 @@ use pileus_model::{OperationSchema, Protocol, Value};
 
 use crate::detect::{Call, Content, Dialect};
 use crate::xml::{Writer, structure};
-use crate::{cbor, error, json, query};
+use crate::{cbor, error, json, query, rest};
 
 /// Reads the input of a call. It has the shapes of the model, and is yet to be validated.
 ///
@@ -18,6 +18,7 @@ use crate::{cbor, error, json, query};
 pub fn decode(call: &Call) -> Result<Value, ApiError> {
     let operation = call.operation;
     match (&call.content, call.dialect.protocol) {
+        (Content::Message(message), _) => rest::decode(operation, message),
         (Content::Form(pairs), protocol) => query::decode(operation, protocol, pairs),
         (Content::Document(body), Protocol::Cbor) => cbor::decode(operation.input, body, Some(operation)),
         (Content::Document(body), _) => json::decode(operation.input, body, Some(operation)),
@@ -38,6 +39,7 @@ pub fn encode_response(
         Protocol::Json => finish(builder, json_type(dialect), json::encode(operation.output, output)),
         Protocol::Cbor if no_output => finish(builder, "", Vec::new()),
         Protocol::Cbor => finish(builder, "application/cbor", cbor::encode(operation.output, output)),
+        Protocol::RestJson => rest_response(operation, output, request_id),
         Protocol::Query => finish(builder, "text/xml", query_response(operation, output, request_id)),
         Protocol::Ec2 => {
             finish(builder, "text/xml;charset=UTF-8", ec2_response(operation, output, request_id))
@@ -65,12 +67,32 @@ pub fn encode_error(
             finish(builder, json_type(dialect), document.to_string().into_bytes())
         }
         Protocol::Cbor => finish(builder, "application/cbor", cbor::encode_error(shape, &error.message)),
+        Protocol::RestJson => {
+            let status = declared.map_or(error.status, |declared| declared.status);
+            let document = serde_json::json!({ "message": error.message });
+            let builder = response(dialect, status, request_id).header("x-amzn-errortype", shape);
+            finish(builder, "application/json", document.to_string().into_bytes())
+        }
         Protocol::Query => {
             let namespace = operation.map_or("", |operation| operation.service.xml_namespace);
             finish(builder, "text/xml", query_error(namespace, code, error, request_id))
         }
         Protocol::Ec2 => finish(builder, "text/xml;charset=UTF-8", ec2_error(code, error, request_id)),
     }
+}
+
+fn rest_response(operation: &'static OperationSchema, output: &Value, request_id: &str) -> Response<Bytes> {
+    let schema = operation.output;
+    let status = rest::encode_status(schema, output).unwrap_or(200);
+    let mut builder = response(Dialect::new(Protocol::RestJson), status, request_id);
+    for (name, value) in rest::encode_headers(schema, output) {
+        builder = builder.header(name, value);
+    }
+    if schema.name == "Unit" {
+        return finish(builder, "", Vec::new());
+    }
+    let (content_type, body) = rest::encode_body(schema, output);
+    finish(builder, content_type, body)
 }
 
 /// Whose fault it is, in the query protocol's words.

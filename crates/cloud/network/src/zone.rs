@@ -48,7 +48,7 @@ fn short_name(region: &str) -> String {
 }
 
 /// The regions that every AWS account has without opting in.
-const REGIONS: [&str; 17] = [
+pub const REGIONS: [&str; 17] = [
     "ap-northeast-1",
     "ap-northeast-2",
     "ap-northeast-3",

@@ -106,7 +106,7 @@ impl AuthError {
         };
         let (code, status) = match protocol {
             Protocol::Query => query,
-            Protocol::Json | Protocol::Cbor => json,
+            Protocol::Json | Protocol::Cbor | Protocol::RestJson => json,
             Protocol::Ec2 => ec2,
         };
         ApiError::new(code, status, self.to_string())
