@@ -19,6 +19,7 @@ mod group;
 mod managed;
 mod mint;
 mod mode;
+mod oidc;
 pub mod policy;
 mod profile;
 mod questions;
@@ -53,7 +54,7 @@ pub fn tables(tables: &mut Tables) {
     tables.add::<role::Role>().add::<session::Session>().add::<mode::Mode>();
     tables.add::<user::User>().add::<user::key::AccessKey>().add::<group::Group>();
     tables.add::<managed::ManagedPolicy>().add::<profile::InstanceProfile>().add::<account::Account>();
-    tables.add::<role::service_linked::Deletion>();
+    tables.add::<role::service_linked::Deletion>().add::<oidc::Provider>();
 }
 
 /// The operations of this crate.
@@ -61,6 +62,7 @@ pub fn operations(router: &mut Router) {
     account::operations(router);
     group::operations(router);
     managed::operations(router);
+    oidc::operations(router);
     profile::operations(router);
     role::operations(router);
     simulate::operations(router);
