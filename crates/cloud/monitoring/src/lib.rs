@@ -1,4 +1,5 @@
-//! What is seen of a running system: CloudWatch Logs (`logs`), CloudWatch metrics, alarms and dashboards (`cloudwatch`).
+//! What is seen of a running system: CloudWatch Logs (`logs`), CloudWatch metrics, alarms and dashboards
+//! (`cloudwatch`), and the topics that alarms tell (`sns`).
 //!
 //! Groups and streams are records of the state; their events, and all metric points, are bulk data.
 
@@ -6,6 +7,7 @@ pub mod alarms;
 mod dashboards;
 pub mod logs;
 pub mod metrics;
+pub mod sns;
 mod tags;
 
 use pileus_service::Router;
@@ -16,6 +18,7 @@ pub fn tables(tables: &mut Tables) {
     tables.add::<logs::LogGroup>().add::<logs::LogStream>().add::<logs::MetricFilter>();
     alarms::tables(tables);
     dashboards::tables(tables);
+    sns::tables(tables);
 }
 
 /// All operations of this crate.
@@ -25,4 +28,5 @@ pub fn operations(router: &mut Router) {
     alarms::operations(router);
     dashboards::operations(router);
     tags::operations(router);
+    sns::operations(router);
 }

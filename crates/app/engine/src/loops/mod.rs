@@ -4,7 +4,9 @@
 mod alarms;
 mod balancer;
 mod certificates;
+mod flows;
 mod logs;
+mod messages;
 mod metadata;
 mod metrics;
 mod network;
@@ -38,14 +40,16 @@ pub(crate) fn start(engine: &Arc<Engine>, home: &Home) -> Loops {
     let logs = run(engine, logs::Logs::new(engine.clone(), forwarder));
     let metrics = run(engine, metrics::Metrics::new(engine.clone()));
     let alarms = run(engine, alarms::Alarms::new(engine.clone()));
+    let messages = run(engine, messages::Messages::new(engine.clone()));
     let scaling = run(engine, scaling::Scaling::new(engine.clone()));
+    let flows = run(engine, flows::Flows::new(engine.clone()));
     let metadata = run(engine, metadata::Metadata::new(engine.clone()));
     let registry = run(engine, registry::Registry::new(engine.clone()));
     let certificates = run(engine, certificates::Certificates::new(engine.clone(), home.ca()));
     let storage = run(engine, storage::Storage::new(engine.clone()));
     balancer::listen(engine.clone(), balancer.clone());
     tasks::listen(engine.clone(), logs.clone());
-    Loops(vec![network, balancer, tasks, logs, metadata, metrics, alarms, scaling, registry, storage, certificates])
+    Loops(vec![network, balancer, tasks, logs, metadata, metrics, alarms, messages, scaling, registry, storage, certificates, flows])
 }
 
 fn run(engine: &Engine, work: impl Loop) -> Handle {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pileus_core::Timestamp;
 
 use super::parse::Expression;
-use super::{MAX_POINTS, Points, Scope, Series, Value, map, value};
+use super::{MAX_POINTS, Points, Scope, Series, Value, map, value_of};
 
 /// What becomes of many numbers.
 type Aggregate = fn(&[f64]) -> f64;
@@ -88,7 +88,7 @@ fn calendar(name: &str) -> Option<&'static str> {
 pub(super) fn call(name: &str, arguments: &[Expression], scope: &dyn Scope) -> Result<Value, String> {
     let argument = |index: usize| {
         let expression = arguments.get(index).ok_or_else(|| format!("{name} needs more arguments"))?;
-        value(expression, scope)
+        value_of(expression, scope)
     };
     let only = || match arguments.len() {
         1 => argument(0),
@@ -253,7 +253,7 @@ fn fill(what: Value, arguments: &[Expression], scope: &dyn Scope) -> Result<Valu
         }
         Expression::Word(word) if word == "LINEAR" => Box::new(between),
         Expression::Word(word) => return Err(format!("FILL takes REPEAT, LINEAR or a value, not {word}")),
-        other => match value(other, scope)? {
+        other => match value_of(other, scope)? {
             Value::Scalar(number) => Box::new(move |_, _| Some(number)),
             Value::Series(series) => Box::new(move |_, at| series.points.get(&at).copied()),
             Value::Array(_) => return Err("FILL takes a scalar or one time series to fill with".into()),

@@ -97,11 +97,11 @@ impl Parsed {
     /// # Errors
     /// What does not fit together, for the client.
     pub(super) fn value(&self, scope: &dyn Scope) -> Result<Value, String> {
-        value(&self.0, scope)
+        value_of(&self.0, scope)
     }
 }
 
-fn value(expression: &Expression, scope: &dyn Scope) -> Result<Value, String> {
+fn value_of(expression: &Expression, scope: &dyn Scope) -> Result<Value, String> {
     let value = match expression {
         Expression::Number(number) => Value::Scalar(*number),
         Expression::Text(text) => return Err(format!("the text \"{text}\" is no value")),
@@ -110,7 +110,7 @@ fn value(expression: &Expression, scope: &dyn Scope) -> Result<Value, String> {
         Expression::List(parts) => {
             let mut array = Vec::new();
             for part in parts {
-                match self::value(part, scope)? {
+                match value_of(part, scope)? {
                     Value::Scalar(_) => return Err("an array holds time series, not scalars".into()),
                     Value::Series(series) => array.push(series),
                     Value::Array(inner) => array.extend(inner),
@@ -119,9 +119,9 @@ fn value(expression: &Expression, scope: &dyn Scope) -> Result<Value, String> {
             Value::Array(array)
         }
         Expression::Call(name, arguments) => function::call(name, arguments, scope)?,
-        Expression::Negative(part) => map(self::value(part, scope)?, |number| -number),
+        Expression::Negative(part) => map(value_of(part, scope)?, |number| -number),
         Expression::Binary(operator, left, right) => {
-            let (left, right) = (self::value(left, scope)?, self::value(right, scope)?);
+            let (left, right) = (value_of(left, scope)?, value_of(right, scope)?);
             combine(left, right, |left, right| apply(*operator, left, right))?
         }
     };
