@@ -61,6 +61,13 @@ CALLS = [
     ("logs", "PutLogEvents", {"logGroupName": "/ecs/web", "logStreamName": "s",
         "logEvents": [{"timestamp": 1795377600123, "message": "{\"level\":\"info\"} \u20ac"}]}),
     ("logs", "TagResource", {"resourceArn": "arn:aws:logs:us-east-1:000000000000:log-group:a", "tags": {"k": "v"}}),
+    ("secretsmanager", "PutSecretValue", {"SecretId": "db", "ClientRequestToken": "0" * 32,
+        "SecretBinary": b"\x00\xff", "VersionStages": ["AWSPENDING"]}),
+    ("ssm", "GetParametersByPath", {"Path": "/app", "Recursive": True, "WithDecryption": True}),
+    ("acm", "RequestCertificate", {"DomainName": "example.com", "ValidationMethod": "DNS",
+        "SubjectAlternativeNames": ["*.example.com"]}),
+    ("account", "ListRegions", {"MaxResults": 5, "RegionOptStatusContains": ["ENABLED_BY_DEFAULT"]}),
+    ("account", "GetContactInformation", {}),
     ("cloudwatch", "PutMetricData", {"Namespace": "App", "MetricData": [
         {"MetricName": "m", "Timestamp": TIME, "Value": 1.25, "Dimensions": [{"Name": "n", "Value": "v"}]},
         {"MetricName": "m", "Values": [1.0, 2.5], "Counts": [3.0, 4.0], "Unit": "Count"}]}),

@@ -70,8 +70,19 @@ proptest! {
     }
 
     #[test]
+    fn arbitrary_paths(
+        method in "(GET|PUT|POST|DELETE)",
+        uri in "/([a-zA-Z0-9%/._-]|listRegions|getAlternateContact){0,8}([?]([a-z%=&+]{0,12}))?",
+        body in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
+        if let Ok(request) = Request::builder().method(method.as_str()).uri(uri).body(()) {
+            receive(&request.into_parts().0, Bytes::from(body));
+        }
+    }
+
+    #[test]
     fn arbitrary_responses(at in 0usize..operations().len(), status in 200u16..600, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for content_type in ["application/cbor", "application/x-amz-json-1.1", "text/xml"] {
+        for content_type in ["application/cbor", "application/x-amz-json-1.1", "application/json", "text/xml"] {
             let headers = [(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type))];
             let status = StatusCode::from_u16(status).expect("in range");
             let _ = decode_response(operations()[at], status, &headers.into_iter().collect(), &body);
