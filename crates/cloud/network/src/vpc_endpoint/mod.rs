@@ -101,7 +101,7 @@ impl Resource for VpcEndpoint {
 
 impl VpcEndpoint {
     /// Its interfaces by subnet; none of a gateway endpoint.
-    pub(crate) fn interfaces(&self) -> impl Iterator<Item = (&String, &String)> {
+    pub fn interfaces(&self) -> impl Iterator<Item = (&String, &String)> {
         let interfaces = match &self.way {
             Way::Interface { interfaces, .. } => Some(interfaces),
             Way::Gateway { .. } => None,
