@@ -6,18 +6,21 @@ use std::sync::Arc;
 use pileus_aws::ecs::{
     CapacityProviderStrategyItem, Cluster as Shape, ClusterSetting, CreateClusterRequest,
     CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse, DescribeClustersRequest,
-    DescribeClustersResponse, Failure, KeyValuePair, ListClustersRequest, ListClustersResponse, ops,
+    DescribeClustersResponse, Failure, KeyValuePair, ListClustersRequest, ListClustersResponse,
+    UpdateClusterRequest, UpdateClusterResponse, UpdateClusterSettingsRequest, UpdateClusterSettingsResponse,
+    ops,
 };
 use pileus_core::{ApiError, Arn, Scope, Tags, paginate};
 use pileus_service::{Context, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{bad_token, invalid, refuse_unless};
+use crate::awsvpc::{self, PROVIDERS};
+use crate::error::{bad_token, invalid};
 use crate::service::observe;
 use crate::service::record::{Service, ServiceStatus};
-use crate::tags;
 use crate::task::record::{Task, TaskStatus};
+use crate::{account_setting, tags};
 
 const DEFAULT: &str = "default";
 
@@ -49,6 +52,8 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::CreateCluster>(create_cluster)
         .on::<ops::DeleteCluster>(delete_cluster)
         .on::<ops::DescribeClusters>(describe_clusters)
+        .on::<ops::UpdateCluster>(update_cluster)
+        .on::<ops::UpdateClusterSettings>(update_cluster_settings)
         .on::<ops::ListClusters>(list_clusters);
 }
 
@@ -74,21 +79,21 @@ fn create_cluster(cx: &mut Context, input: CreateClusterRequest) -> Result<Creat
         return Err(invalid("Invalid cluster name"));
     }
     let settings = input.settings.unwrap_or_default();
-    for setting in &settings {
-        // `enhanced` adds TaskCpuUtilization and TaskMemoryUtilization: see `metrics`.
-        let known = matches!(setting.value.as_deref(), Some("disabled" | "enhanced"));
-        refuse_unless(known, "the cluster setting containerInsights=enabled; enhanced measures each task")?;
-    }
+    check_settings(&settings)?;
     let capacity_providers = input.capacity_providers.unwrap_or_default();
-    let strategy = input.default_capacity_provider_strategy.unwrap_or_default();
+    let mut strategy = input.default_capacity_provider_strategy.unwrap_or_default();
     check_providers(&capacity_providers, &strategy)?;
+    for item in &mut strategy {
+        item.base.get_or_insert(0);
+        item.weight.get_or_insert(0);
+    }
     if let Some(existing) = cx.tx.get::<Cluster>(&name) {
         // Creating a cluster that exists returns it.
         return Ok(CreateClusterResponse { cluster: Some(shape(cx.tx, &existing, &[])) });
     }
     let cluster = Cluster {
         name,
-        settings: if settings.is_empty() { default_settings() } else { settings },
+        settings: if settings.is_empty() { default_settings(cx)? } else { settings },
         capacity_providers,
         default_capacity_provider_strategy: strategy,
         tags: tags::read(input.tags)?,
@@ -97,15 +102,60 @@ fn create_cluster(cx: &mut Context, input: CreateClusterRequest) -> Result<Creat
     Ok(CreateClusterResponse { cluster: Some(shape(cx.tx, &cluster, &["SETTINGS", "TAGS"])) })
 }
 
-fn default_settings() -> Vec<ClusterSetting> {
-    vec![ClusterSetting { name: Some("containerInsights".into()), value: Some("disabled".into()) }]
+/// As the account's settings say.
+fn default_settings(cx: &Context) -> Result<Vec<ClusterSetting>, ApiError> {
+    let name = "containerInsights";
+    let value = account_setting::value(cx.tx, name, Some(&cx.caller.arn))?;
+    Ok(vec![ClusterSetting { name: Some(name.into()), value: Some(value) }])
 }
 
-fn check_providers(providers: &[String], strategy: &[CapacityProviderStrategyItem]) -> Result<(), ApiError> {
-    let known = ["FARGATE", "FARGATE_SPOT"];
-    if let Some(other) = providers.iter().find(|provider| !known.contains(&provider.as_str())) {
+/// `enabled` measures clusters and services, `enhanced` each task as well: see `metrics`.
+fn check_settings(settings: &[ClusterSetting]) -> Result<(), ApiError> {
+    for setting in settings {
+        let name = setting.name.as_deref().unwrap_or_default();
+        let value = setting.value.as_deref().unwrap_or_default();
+        if name != "containerInsights" || !["disabled", "enabled", "enhanced"].contains(&value) {
+            return Err(invalid(format!("Invalid cluster setting: {name}={value}")));
+        }
+    }
+    Ok(())
+}
+
+fn update_cluster(cx: &mut Context, input: UpdateClusterRequest) -> Result<UpdateClusterResponse, ApiError> {
+    let cluster = change_settings(cx, &input.cluster, input.settings.unwrap_or_default())?;
+    Ok(UpdateClusterResponse { cluster: Some(cluster) })
+}
+
+fn update_cluster_settings(
+    cx: &mut Context,
+    input: UpdateClusterSettingsRequest,
+) -> Result<UpdateClusterSettingsResponse, ApiError> {
+    let cluster = change_settings(cx, &input.cluster, input.settings)?;
+    Ok(UpdateClusterSettingsResponse { cluster: Some(cluster) })
+}
+
+fn change_settings(cx: &mut Context, name: &str, settings: Vec<ClusterSetting>) -> Result<Shape, ApiError> {
+    let cluster = find(cx.tx, Some(name))?;
+    check_settings(&settings)?;
+    let mut cluster = Cluster::clone(&cluster);
+    for setting in settings {
+        cluster.settings.retain(|known| known.name != setting.name);
+        cluster.settings.push(setting);
+    }
+    cx.tx.put(cluster.clone());
+    Ok(shape(cx.tx, &cluster, &["SETTINGS", "TAGS"]))
+}
+
+/// # Errors
+/// A provider is not Fargate's, or the strategy is not of these providers.
+pub(crate) fn check_providers(
+    providers: &[String],
+    strategy: &[CapacityProviderStrategyItem],
+) -> Result<(), ApiError> {
+    if let Some(other) = providers.iter().find(|provider| !PROVIDERS.contains(&provider.as_str())) {
         return Err(invalid(format!("The specified capacity provider '{other}' was not found.")));
     }
+    awsvpc::check_strategy(strategy)?;
     let outside = strategy.iter().find(|item| !providers.contains(&item.capacity_provider));
     match outside {
         Some(item) => Err(invalid(format!(
@@ -175,7 +225,7 @@ pub(crate) fn limit(max_results: Option<i64>) -> usize {
     max_results.and_then(|max| usize::try_from(max).ok()).unwrap_or(100).clamp(1, 100)
 }
 
-fn shape(tx: &Tx, cluster: &Cluster, include: &[&str]) -> Shape {
+pub(crate) fn shape(tx: &Tx, cluster: &Cluster, include: &[&str]) -> Shape {
     let own = |task: &&Arc<Task>| task.cluster == cluster.name;
     let tasks = tx.list::<Task>();
     let running = tasks.iter().filter(own).filter(|task| task.status == TaskStatus::Running).count();
@@ -248,12 +298,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_carried_out_is_refused() {
+    fn what_there_is_not_is_refused() {
         let mut cloud = cloud();
-        let insights =
-            ClusterSetting { name: Some("containerInsights".into()), value: Some("enabled".into()) };
+        let insights = ClusterSetting { name: Some("containerInsights".into()), value: Some("loud".into()) };
         let input = CreateClusterRequest { settings: Some(vec![insights]), ..Default::default() };
-        assert_eq!(cloud.code::<ops::CreateCluster>(input), "UnsupportedOperation");
+        assert_eq!(cloud.code::<ops::CreateCluster>(input), "InvalidParameterException");
         let input =
             CreateClusterRequest { capacity_providers: Some(vec!["EC2".into()]), ..Default::default() };
         assert_eq!(cloud.code::<ops::CreateCluster>(input), "InvalidParameterException");

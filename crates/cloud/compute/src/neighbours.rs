@@ -184,6 +184,38 @@ pub(crate) fn health(tx: &Tx, group: &str, address: Ipv4Addr, port: u16) -> Heal
     }
 }
 
+/// The variables by which the SDKs in a container find the APIs.
+pub(crate) fn api_environment(region: &str) -> Vec<(String, String)> {
+    pileus_network::endpoints::environment(region)
+}
+
+/// The registry and repository of an ECR image's name.
+pub(crate) fn repository_of(image: &str) -> Option<(Scope, String)> {
+    pileus_registry::repository_of(image)
+}
+
+/// The policy of a repository.
+pub(crate) fn repository_policy(tx: &Tx, scope: &Scope, repository: &str) -> Option<String> {
+    pileus_registry::repository_policy(tx.base(), scope, repository)
+}
+
+/// Why a task could not reach an AWS service on AWS, if it could not: `dial tcp HOST:443: i/o timeout: reason`.
+pub(crate) fn cannot_reach(tx: &Tx, network: &TaskNetwork, service: &str) -> Option<String> {
+    let interface = tx.get::<Interface>(&network.interface)?;
+    let place = pileus_network::Place {
+        subnet: &network.subnet,
+        groups: &interface.groups,
+        public: interface.public.is_some(),
+    };
+    let error = pileus_network::reach(tx, place, service).err()?;
+    Some(format!("dial tcp {}:443: i/o timeout ({})", error.host, error.reason))
+}
+
+/// Whether one of the alarms of these names is in ALARM.
+pub(crate) fn is_in_alarm(tx: &Tx, names: &[String]) -> bool {
+    pileus_monitoring::alarms::first_in_alarm(tx, names).is_some()
+}
+
 /// The image that a name stands for, for this machine's architecture.
 ///
 /// # Errors
@@ -192,6 +224,6 @@ pub(crate) fn resolve_image(tx: &mut Tx, image: &str) -> Result<ImageDigests, St
     let architecture = if host_architecture() == "ARM64" { "arm64" } else { "amd64" };
     match pileus_registry::resolve(tx, image, architecture) {
         Ok(found) => Ok(ImageDigests { digest: found.digest, manifest: found.manifest }),
-        Err(error) => Err(format!("pull image manifest has been retried 1 time(s): {error}")),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use pileus_core::{IdGen, Scope, Timestamp};
 use pileus_state::Tx;
 
-use crate::machine;
 use crate::service::record::{Service, ServiceStatus};
 use crate::service::{apply, events, observe, plan};
 use crate::task::apply::{self as task_apply, Journal};
 use crate::task::plan::RETENTION;
 use crate::task::record::{Task, TaskStatus};
+use crate::task_definition::record::TaskDefinition;
+use crate::{machine, task_definition};
 
 /// More rounds than this in one pass are a mistake in a plan; the rest is left to the next pass.
 const MAX_ROUNDS: usize = 32;
@@ -42,7 +43,9 @@ pub fn reconcile(tx: &mut Tx, now: Timestamp, ids: &mut IdGen) -> Outcome {
     let scopes: BTreeSet<Scope> = {
         let state = tx.base();
         let services = state.all::<Service>().map(|(scope, _)| scope.clone());
-        services.chain(state.all::<Task>().map(|(scope, _)| scope.clone())).collect()
+        let tasks = state.all::<Task>().map(|(scope, _)| scope.clone());
+        let leaving = state.all::<TaskDefinition>().filter(|(_, it)| task_definition::is_being_deleted(it));
+        services.chain(tasks).chain(leaving.map(|(scope, _)| scope.clone())).collect()
     };
     for scope in scopes {
         tx.within(scope, |tx| {
@@ -55,6 +58,7 @@ pub fn reconcile(tx: &mut Tx, now: Timestamp, ids: &mut IdGen) -> Outcome {
                     break;
                 }
             }
+            task_definition::purge(tx);
             look_ahead(tx, now, &mut outcome);
         });
     }

@@ -1,6 +1,6 @@
 //! Helpers of this crate's tests: the reference architecture in a few lines.
 
-use pileus_aws::{ec2, ecs, elbv2};
+use pileus_aws::{ec2, ecs, elbv2, iam};
 use pileus_kit::Cloud;
 
 /// A cloud with the services that ECS needs.
@@ -12,6 +12,7 @@ pub(crate) fn cloud() -> Cloud {
             pileus_registry::tables(tables);
             pileus_monitoring::tables(tables);
             pileus_security::tables(tables);
+            pileus_secrets::tables(tables);
             crate::tables(tables);
         },
         |router| {
@@ -19,6 +20,8 @@ pub(crate) fn cloud() -> Cloud {
             pileus_balancing::operations(router);
             pileus_registry::operations(router);
             pileus_security::operations(router);
+            pileus_secrets::operations(router);
+            pileus_monitoring::operations(router);
             crate::operations(router);
         },
     )
@@ -111,9 +114,25 @@ pub(crate) fn container(name: &str) -> ecs::ContainerDefinition {
     }
 }
 
-/// A cluster and the task definition `web:1`.
+/// The role that tasks are prepared with, as the developer guide has it made.
+fn execution_role(cloud: &mut Cloud) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+        "Principal":{"Service":"ecs-tasks.amazonaws.com"}}]}"#;
+    cloud.ok::<iam::ops::CreateRole>(iam::CreateRoleRequest {
+        role_name: "execution".into(),
+        assume_role_policy_document: trust.into(),
+        ..Default::default()
+    });
+    cloud.ok::<iam::ops::AttachRolePolicy>(iam::AttachRolePolicyRequest {
+        role_name: "execution".into(),
+        policy_arn: "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy".into(),
+    });
+}
+
+/// A cluster, a role and the task definition `web:1`.
 pub(crate) fn base(cloud: &mut Cloud) -> Place {
     let place = place(cloud);
+    execution_role(cloud);
     cloud.ok::<ecs::ops::CreateCluster>(Default::default());
     cloud.ok::<ecs::ops::RegisterTaskDefinition>(definition());
     place

@@ -34,6 +34,7 @@ pub use reference::{ResolveError, ResolvedImage, repository_of, resolve};
 pub use repository::Repository;
 
 use pileus_core::Scope;
+use pileus_model::{OperationSchema, Value};
 use pileus_service::Router;
 use pileus_state::Tables;
 
@@ -64,6 +65,17 @@ pub fn operations(router: &mut Router) {
     scan::operations(router);
     account::operations(router);
     token::operations(router);
+}
+
+/// The scope that an operation works in: that of the registry that its input names, where that is another account's. Whether
+/// the caller may is another's question, and asked before.
+pub fn registry_of(operation: &OperationSchema, input: &Value, caller: Scope) -> Scope {
+    let Value::Structure(members) = input else { return caller };
+    let named = members.iter().find(|(name, _)| *name == "registryId").and_then(|(_, value)| value.as_str());
+    match named {
+        Some(account) if operation.service.name == "ecr" => Scope::new(account, &caller.region),
+        _ => caller,
+    }
 }
 
 /// The host name of a registry, `<account>.dkr.ecr.<region>.localhost`, with the port by which the client reached the

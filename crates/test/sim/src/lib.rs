@@ -306,7 +306,8 @@ impl Sim {
 
     fn behaviour(&self, task: &TaskRef) -> Option<Behaviour> {
         let namespace = |interface: &str| PathBuf::from(interface);
-        let spec = pileus_compute::task_spec(&self.cloud.state, task, &namespace, None).ok()?;
+        let spec =
+            pileus_compute::task_spec(&self.cloud.state, task, &namespace, None, Default::default()).ok()?;
         self.behaviours.get(&spec.containers[0].image).copied()
     }
 

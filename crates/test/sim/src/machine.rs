@@ -77,6 +77,8 @@ impl Machine {
             name: "web".into(),
             runtime_id: id.to_owned(),
             status: ContainerStatus::Running { since: now, pid: 1 },
+            health: None,
+            restarts: 0,
         }];
         let state = TaskState { id: id.to_owned(), containers, ended: false };
         self.tasks.insert(id.to_owned(), FakeTask { state, address, health: None });

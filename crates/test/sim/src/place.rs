@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pileus_aws::{ec2, ecs, elbv2};
+use pileus_aws::{ec2, ecs, elbv2, iam};
 use pileus_kit::Cloud;
 
 use crate::PORT;
@@ -28,13 +28,30 @@ pub(crate) fn cloud() -> Cloud {
         |router| {
             pileus_network::operations(router);
             pileus_registry::operations(router);
+            pileus_security::operations(router);
             pileus_balancing::operations(router);
             pileus_compute::operations(router);
         },
     )
 }
 
+/// The role that tasks are prepared with, as the developer guide has it made.
+fn execution_role(cloud: &mut Cloud) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+        "Principal":{"Service":"ecs-tasks.amazonaws.com"}}]}"#;
+    cloud.ok::<iam::ops::CreateRole>(iam::CreateRoleRequest {
+        role_name: "execution".into(),
+        assume_role_policy_document: trust.into(),
+        ..Default::default()
+    });
+    cloud.ok::<iam::ops::AttachRolePolicy>(iam::AttachRolePolicyRequest {
+        role_name: "execution".into(),
+        policy_arn: "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy".into(),
+    });
+}
+
 pub(crate) fn build(cloud: &mut Cloud) -> Place {
+    execution_role(cloud);
     let vpc = vpc(cloud);
     let subnets: Vec<String> = [("10.0.1.0/24", "us-east-1a"), ("10.0.2.0/24", "us-east-1b")]
         .into_iter()

@@ -252,6 +252,12 @@ fn warnings(
             warnings.push(format!("The deployment of {version} failed: {reason}"));
         }
     }
+    let primary = service.deployments.iter().flatten().next().and_then(|deployment| deployment.created_at);
+    let of_primary = service.events.iter().flatten().filter(|event| event.created_at >= primary);
+    warnings.extend(of_primary.filter_map(|event| {
+        let (_, what) = event.message.as_deref()?.split_once(" would fail on AWS: ")?;
+        Some(format!("On AWS its tasks would not start: {what}"))
+    }));
     if !targets.is_empty() && !targets.iter().any(|target| target.health == "healthy") {
         warnings.push("No target is healthy.".to_owned());
     }

@@ -45,7 +45,7 @@ impl Metadata {
         let (credentials, minted) = match fresh {
             Some(known) => (known.credentials.clone(), known.minted),
             None => {
-                let renewed = self.engine.task_credentials(task, pileus_compute::renewed_credentials);
+                let renewed = self.engine.task_credentials(task, pileus_compute::credentials);
                 (renewed.map_err(|error| error.to_string())?, now)
             }
         };

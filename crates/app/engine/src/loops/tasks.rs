@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pileus_compute::{Effect, Report, StartFailure, TaskRef};
-use pileus_contract::TaskEvent;
+use pileus_contract::{TaskEvent, TaskSpec};
 use pileus_control::{Handle, Loop, Turn};
 use pileus_core::Timestamp;
 
@@ -103,14 +103,24 @@ fn start(engine: &Engine, task: &TaskRef) -> Result<Report, StartFailure> {
     let machine = &engine.machine;
     let credentials = engine.task_credentials(task, pileus_compute::credentials)?;
     let state = engine.db.snapshot();
+    let secrets = pileus_compute::secrets(&state, task, engine.clock.now())?;
     let namespace = |interface: &str| machine.fabric.namespace(interface);
-    let spec = pileus_compute::task_spec(&state, task, &namespace, credentials.as_ref())?;
+    let mut spec = pileus_compute::task_spec(&state, task, &namespace, credentials.as_ref(), secrets)?;
+    scale_checks(engine, &mut spec);
     for container in &spec.containers {
         let prepared = machine.containers.prepare_image(&container.image);
         prepared.map_err(|error| StartFailure::Image(error.to_string()))?;
     }
     let started = machine.containers.start(&spec);
     started.map(Report::Present).map_err(|error| StartFailure::Resource(error.to_string()))
+}
+
+/// Health checks follow the engine's clock; the shim knows the machine's alone.
+fn scale_checks(engine: &Engine, spec: &mut TaskSpec) {
+    for check in spec.containers.iter_mut().filter_map(|container| container.health_check.as_mut()) {
+        check.interval = engine.clock.real(check.interval);
+        check.start_period = engine.clock.real(check.start_period);
+    }
 }
 
 /// Moves the last lines out of the spool, and then everything away.

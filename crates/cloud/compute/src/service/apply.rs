@@ -5,7 +5,7 @@ use pileus_state::Tx;
 
 use super::breaker::{self, IMPAIRED_AFTER, threshold};
 use super::events::{self, Told};
-use super::plan::{Action, Failure, StopWhy, Why};
+use super::plan::{Action, FailedBy, Failure, StopWhy, Why};
 use super::record::{
     Deployment, Revision, Rollback, Rollout, Service, ServiceDeployment, ServiceDeploymentStatus,
     ServiceStatus,
@@ -47,7 +47,9 @@ impl Apply<'_, '_> {
         match action {
             Action::CountFailure { task, kind } => self.count_failure(task, kind),
             Action::CountHealthy { task } => self.count_healthy(task),
-            Action::Fail { deployment, roll_back_to } => self.fail(deployment, roll_back_to.as_deref()),
+            Action::Fail { deployment, roll_back_to, because } => {
+                self.fail(deployment, roll_back_to.as_deref(), *because);
+            }
             Action::Start { deployment, zone, why } => self.start(deployment, zone, *why),
             // All at once, before: one event tells of them together.
             Action::Stop { .. } => {}
@@ -60,6 +62,10 @@ impl Apply<'_, '_> {
             Action::Stuck { deployment } => {
                 self.deployment(deployment, |deployment| deployment.stuck = true);
                 self.told.push(Told::Stuck);
+            }
+            Action::Shielded { deployment, tasks } => {
+                self.deployment(deployment, |deployment| deployment.shielded = true);
+                self.told.push(Told::Shielded(deployment.clone(), *tasks));
             }
             Action::Drained => {
                 self.service.status = ServiceStatus::Inactive;
@@ -112,37 +118,46 @@ impl Apply<'_, '_> {
         }
     }
 
-    fn fail(&mut self, id: &str, roll_back_to: Option<&str>) {
-        self.told.push(Told::Failed(id.to_owned()));
+    fn fail(&mut self, id: &str, roll_back_to: Option<&str>, because: FailedBy) {
+        self.told.push(Told::Failed(id.to_owned(), because));
         let failures = self.service.deployment_mut(id).map_or(0, |deployment| deployment.failed_tasks);
-        let tripped = Some((failures, threshold(self.service.desired)));
+        let tripped = (because == FailedBy::Breaker).then(|| (failures, threshold(self.service.desired)));
         self.deployment(id, |deployment| {
             deployment.rollout = Rollout::Failed;
-            deployment.reason = "ECS deployment circuit breaker: tasks failed to start.".into();
+            deployment.reason = format!("{}: {}.", because.source(), because.told());
         });
-        self.history(|entry, _| entry.tripped = tripped);
-        let wanted = self.breaker_rolls_back();
+        self.history(|entry, _| {
+            entry.tripped = tripped;
+            entry.alarmed = because == FailedBy::Alarm;
+        });
+        let wanted = self.rolls_back(because);
+        let trigger = because.trigger();
         match roll_back_to {
-            Some(target) => self.roll_back(id, target),
+            Some(target) => self.roll_back(id, target, because),
             None if wanted => self.finish(
                 ServiceDeploymentStatus::RollbackFailed,
-                "Service deployment circuit breaker was triggered. No rollback candidate was found to run the \
-                 rollback.",
+                &format!("{trigger}. No rollback candidate was found to run the rollback."),
             ),
-            None => self.finish(
-                ServiceDeploymentStatus::Stopped,
-                "Service deployment circuit breaker was triggered: tasks failed to start.",
-            ),
+            None => {
+                self.finish(ServiceDeploymentStatus::Stopped, &format!("{trigger}: {}.", because.told()));
+            }
         }
     }
 
-    fn breaker_rolls_back(&self) -> bool {
-        let breaker = self.service.deployment_configuration.deployment_circuit_breaker.as_ref();
-        breaker.is_some_and(|breaker| breaker.enable && breaker.rollback)
+    fn rolls_back(&self, because: FailedBy) -> bool {
+        let configuration = &self.service.deployment_configuration;
+        match because {
+            FailedBy::Breaker => {
+                let breaker = configuration.deployment_circuit_breaker.as_ref();
+                breaker.is_some_and(|breaker| breaker.enable && breaker.rollback)
+            }
+            FailedBy::Alarm => configuration.alarms.as_ref().is_some_and(|alarms| alarms.rollback),
+            FailedBy::Request => true,
+        }
     }
 
     /// The deployment that last completed becomes PRIMARY again, with its id and the tasks that it still has.
-    fn roll_back(&mut self, failed: &str, target: &str) {
+    fn roll_back(&mut self, failed: &str, target: &str, because: FailedBy) {
         let (now, desired) = (self.now, self.service.desired);
         let old = self.service.deployments.iter().position(|deployment| deployment.id == target);
         let mut deployment = match old {
@@ -154,8 +169,7 @@ impl Apply<'_, '_> {
             }
         };
         deployment.rollout = Rollout::InProgress;
-        deployment.reason =
-            format!("ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/{target}.");
+        deployment.reason = format!("{}: rolling back to deploymentId ecs-svc/{target}.", because.source());
         deployment.rollback = true;
         deployment.desired = desired;
         deployment.failed_tasks = 0;
@@ -165,7 +179,8 @@ impl Apply<'_, '_> {
         self.service.deployments.insert(0, deployment);
         self.told.push(Told::RollingBack(target.to_owned()));
         let reason = format!(
-            "Service deployment rolled back because deployment ecs-svc/{failed} failed: tasks failed to start."
+            "Service deployment rolled back because deployment ecs-svc/{failed} failed: {}.",
+            because.told()
         );
         self.history(|entry, now| {
             entry.status = ServiceDeploymentStatus::RollbackInProgress;
@@ -295,5 +310,50 @@ fn stop_reason(task: &Task, why: &StopWhy) -> String {
         StopWhy::Unhealthy(Cause::Target { target_group, .. }) => {
             format!("Task failed ELB health checks in (target-group {target_group})")
         }
+        StopWhy::Unhealthy(Cause::Container) => "Task failed container health checks".to_owned(),
     }
+}
+
+impl FailedBy {
+    /// What has happened, as events and reasons say it.
+    pub(super) fn told(self) -> &'static str {
+        match self {
+            Self::Breaker => "tasks failed to start",
+            Self::Alarm => "alarm detected",
+            Self::Request => "rollback requested",
+        }
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::Breaker => "ECS deployment circuit breaker",
+            Self::Alarm => "ECS deployment alarm",
+            Self::Request => "ECS deployment stopped",
+        }
+    }
+
+    fn trigger(self) -> &'static str {
+        match self {
+            Self::Breaker => "Service deployment circuit breaker was triggered",
+            Self::Alarm => "Service deployment alarm was triggered",
+            Self::Request => "Service deployment was stopped",
+        }
+    }
+}
+
+/// Fails the primary deployment on a user's request and goes back to `target`.
+pub(super) fn stop_and_roll_back(
+    tx: &mut Tx,
+    ids: &mut IdGen,
+    now: Timestamp,
+    service: &Service,
+    deployment: &str,
+    target: String,
+) {
+    let action = Action::Fail {
+        deployment: deployment.to_owned(),
+        roll_back_to: Some(target),
+        because: FailedBy::Request,
+    };
+    apply(tx, ids, now, service, &[action]);
 }

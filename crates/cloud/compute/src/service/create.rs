@@ -3,7 +3,7 @@
 
 use pileus_aws::ecs::{
     CreateServiceRequest, CreateServiceResponse, DeploymentCircuitBreaker, DeploymentConfiguration,
-    LoadBalancer,
+    LoadBalancer, PlacementConstraint, PlacementStrategy, ServiceConnectConfiguration,
 };
 use pileus_core::ApiError;
 use pileus_service::Context;
@@ -32,6 +32,8 @@ pub(super) fn create_service(
         make_way(cx.tx, &existing)?;
     }
     check_fixed(&input)?;
+    check_placement(input.placement_constraints.as_deref(), input.placement_strategy.as_deref())?;
+    check_connect(input.service_connect_configuration.as_ref())?;
     let definition = named_definition(cx.tx, input.task_definition.as_deref())?;
     let change = Change {
         placement: Placement::read(
@@ -100,6 +102,27 @@ fn check_fixed(input: &CreateServiceRequest) -> Result<(), ApiError> {
     let own = input.deployment_controller.as_ref().is_none_or(|controller| controller.r#type == "ECS");
     refuse_unless(own, "a deployment controller other than ECS")?;
     refuse_unless(!input.enable_execute_command.unwrap_or(false), "enableExecuteCommand")
+}
+
+/// # Errors
+/// AWS's: Fargate places tasks itself.
+pub(super) fn check_placement(
+    constraints: Option<&[PlacementConstraint]>,
+    strategy: Option<&[PlacementStrategy]>,
+) -> Result<(), ApiError> {
+    if constraints.is_some_and(|list| !list.is_empty()) {
+        return Err(invalid("Placement constraints are not supported with FARGATE launch type."));
+    }
+    if strategy.is_some_and(|list| !list.is_empty()) {
+        return Err(invalid("Placement strategies are not supported with FARGATE launch type."));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// It is asked for.
+pub(super) fn check_connect(connect: Option<&ServiceConnectConfiguration>) -> Result<(), ApiError> {
+    refuse_unless(connect.is_none_or(|connect| !connect.enabled), "Service Connect")
 }
 
 pub(super) fn named_definition(
@@ -200,7 +223,14 @@ pub(super) fn configuration(
         .deployment_circuit_breaker
         .or_else(|| old.and_then(|old| old.deployment_circuit_breaker.clone()))
         .unwrap_or(DeploymentCircuitBreaker { enable: false, rollback: false });
+    let alarms = given.alarms.or_else(|| old.and_then(|old| old.alarms.clone()));
+    if let Some(alarms) = alarms.as_ref().filter(|alarms| alarms.enable)
+        && (alarms.alarm_names.is_empty() || alarms.alarm_names.iter().any(String::is_empty))
+    {
+        return Err(invalid("alarmNames cannot be empty when deployment alarms are enabled."));
+    }
     Ok(DeploymentConfiguration {
+        alarms,
         deployment_circuit_breaker: Some(breaker),
         maximum_percent: Some(maximum),
         minimum_healthy_percent: Some(minimum),

@@ -4,6 +4,7 @@
 use pileus_core::{IdGen, Timestamp};
 use pileus_state::Tx;
 
+use super::plan::FailedBy;
 use super::record::{Event, MAX_EVENTS, ServiceEvents};
 use super::view::Cause;
 
@@ -22,8 +23,11 @@ pub(crate) enum Told {
     Draining(usize, String),
     Unhealthy(String, Cause),
     Completed(String),
-    Failed(String),
+    Failed(String, FailedBy),
     RollingBack(String),
+    Shielded(String, usize),
+    /// What would fail on AWS.
+    Warning(String),
     Steady,
     CannotPlace(String),
     Impaired,
@@ -61,9 +65,17 @@ impl Told {
                 "(task {task}) (port {port}) is unhealthy in (target-group {target_group}) due to (reason {reason})."
             ),
             Self::Completed(deployment) => format!("(deployment ecs-svc/{deployment}) deployment completed."),
-            Self::Failed(deployment) => {
-                format!("(deployment ecs-svc/{deployment}) deployment failed: tasks failed to start.")
+            Self::Unhealthy(task, Cause::Container) => {
+                format!("(task {task}) failed container health checks.")
             }
+            Self::Failed(deployment, because) => {
+                format!("(deployment ecs-svc/{deployment}) deployment failed: {}.", because.told())
+            }
+            Self::Shielded(deployment, tasks) => format!(
+                "was unable to reach steady state because (taskSet ecs-svc/{deployment}) was unable to scale in due to \
+                 (reason {tasks} tasks under protection)"
+            ),
+            Self::Warning(what) => format!("would fail on AWS: {what}"),
             Self::RollingBack(deployment) => format!("rolling back to deployment ecs-svc/{deployment}."),
             Self::Steady => "has reached a steady state.".into(),
             Self::CannotPlace(reason) => format!("was unable to place a task. Reason: {reason}."),
@@ -131,8 +143,20 @@ mod tests {
             ),
             (Told::Completed("7".into()), "(service web) (deployment ecs-svc/7) deployment completed."),
             (
-                Told::Failed("7".into()),
+                Told::Failed("7".into(), FailedBy::Breaker),
                 "(service web) (deployment ecs-svc/7) deployment failed: tasks failed to start.",
+            ),
+            (
+                Told::Failed("7".into(), FailedBy::Alarm),
+                "(service web) (deployment ecs-svc/7) deployment failed: alarm detected.",
+            ),
+            (
+                Told::Unhealthy("a".into(), Cause::Container),
+                "(service web) (task a) failed container health checks.",
+            ),
+            (
+                Told::Shielded("7".into(), 2),
+                "(service web) was unable to reach steady state because (taskSet ecs-svc/7) was unable to scale in due to (reason 2 tasks under protection)",
             ),
             (Told::RollingBack("6".into()), "(service web) rolling back to deployment ecs-svc/6."),
             (Told::Steady, "(service web) has reached a steady state."),

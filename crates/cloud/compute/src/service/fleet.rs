@@ -58,6 +58,16 @@ impl<'a> Fleet<'a> {
         size(self.good.len() + self.unhealthy.len())
     }
 
+    /// How many good tasks are under protection.
+    pub(super) fn protected(&self, now: Timestamp) -> usize {
+        self.good.iter().filter(|seat| seat.task.is_protected(now)).count()
+    }
+
+    /// More good tasks than are wanted.
+    pub(super) fn has_surplus(&self) -> bool {
+        size(self.good.len()) > self.goal
+    }
+
     /// Good tasks that are not healthy yet.
     pub(super) fn undecided(&self) -> usize {
         self.good.iter().filter(|seat| !seat.healthy()).count()
@@ -91,13 +101,15 @@ impl<'a> Fleet<'a> {
         zones
     }
 
-    /// The good task to stop next, among the healthy ones or the others: in the fullest zone the youngest.
-    fn next_to_stop(&self, healthy: bool) -> Option<usize> {
+    /// The good task to stop next, among the healthy ones or the others, that is not under protection: in the fullest
+    /// zone the youngest.
+    fn next_to_stop(&self, healthy: bool, now: Timestamp) -> Option<usize> {
         let zones = self.by_zone();
         let rank = |seat: &Seat| {
             (zones.get(seat.task.zone.as_str()).copied(), seat.task.created_at, seat.task.id.clone())
         };
-        let candidates = self.good.iter().enumerate().filter(|(_, seat)| seat.healthy() == healthy);
+        let free = |seat: &Seat| seat.healthy() == healthy && !seat.task.is_protected(now);
+        let candidates = self.good.iter().enumerate().filter(|(_, seat)| free(seat));
         candidates.max_by_key(|(_, seat)| rank(seat)).map(|(index, _)| index)
     }
 
@@ -153,7 +165,7 @@ impl<'a> Rolling<'a> {
     pub(super) fn stop_surplus(&mut self) {
         for fleet in &mut self.fleets {
             while size(fleet.good.len()) > fleet.goal {
-                let Some(index) = surplus(fleet, self.budget) else { break };
+                let Some(index) = surplus(fleet, self.budget, self.now) else { break };
                 take(fleet, index, &mut self.budget, &mut self.stops);
             }
         }
@@ -193,7 +205,7 @@ impl<'a> Rolling<'a> {
         let blocked = primary.may_start(now) && primary.undecided() == 0 && self.room == 0;
         for _ in 0..if blocked { primary.missing() } else { 0 } {
             let (budget, stops) = (&mut self.budget, &mut self.stops);
-            let Some((fleet, index)) = oldest_to_yield(&mut self.fleets, *budget) else { break };
+            let Some((fleet, index)) = oldest_to_yield(&mut self.fleets, *budget, now) else { break };
             fleet.goal = fleet.goal.saturating_sub(1);
             take(fleet, index, budget, stops);
         }
@@ -286,9 +298,9 @@ fn set_goals(desired: u32, fleets: &mut [Fleet]) {
 /// The task that a deployment with too many should stop now. Healthy ones only within the budget, and of the primary
 /// deployment only while enough are healthy. A task that is still undecided is waited for where stopping it would
 /// leave the zones unbalanced.
-fn surplus(fleet: &Fleet, budget: u32) -> Option<usize> {
-    let healthy = || fleet.next_to_stop(true).filter(|_| budget > 0);
-    let Some(undecided) = fleet.next_to_stop(false) else { return healthy() };
+fn surplus(fleet: &Fleet, budget: u32, now: Timestamp) -> Option<usize> {
+    let healthy = || fleet.next_to_stop(true, now).filter(|_| budget > 0);
+    let Some(undecided) = fleet.next_to_stop(false, now) else { return healthy() };
     if !fleet.primary || !fleet.unbalances(undecided) {
         return Some(undecided);
     }
@@ -296,10 +308,14 @@ fn surplus(fleet: &Fleet, budget: u32) -> Option<usize> {
 }
 
 /// The task of an old deployment that makes way: undecided ones first, of the oldest deployment first.
-fn oldest_to_yield<'f, 'a>(fleets: &'f mut [Fleet<'a>], budget: u32) -> Option<(&'f mut Fleet<'a>, usize)> {
+fn oldest_to_yield<'f, 'a>(
+    fleets: &'f mut [Fleet<'a>],
+    budget: u32,
+    now: Timestamp,
+) -> Option<(&'f mut Fleet<'a>, usize)> {
     let old = fleets.iter().enumerate().skip(1).rev();
-    let undecided = old.clone().find_map(|(f, fleet)| Some((f, fleet.next_to_stop(false)?)));
-    let healthy = || old.clone().find_map(|(f, fleet)| Some((f, fleet.next_to_stop(true)?)));
+    let undecided = old.clone().find_map(|(f, fleet)| Some((f, fleet.next_to_stop(false, now)?)));
+    let healthy = || old.clone().find_map(|(f, fleet)| Some((f, fleet.next_to_stop(true, now)?)));
     let (fleet, task) = undecided.or_else(|| healthy().filter(|_| budget > 0))?;
     Some((&mut fleets[fleet], task))
 }

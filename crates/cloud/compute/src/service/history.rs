@@ -5,8 +5,9 @@ use pileus_aws::ecs::{
     ContainerImage, DescribeServiceDeploymentsRequest, DescribeServiceDeploymentsResponse,
     DescribeServiceRevisionsRequest, DescribeServiceRevisionsResponse, ListServiceDeploymentsRequest,
     ListServiceDeploymentsResponse, Rollback as RollbackShape, ServiceDeployment as Shape,
-    ServiceDeploymentBrief, ServiceDeploymentCircuitBreaker, ServiceRevision as RevisionShape,
-    ServiceRevisionSummary,
+    ServiceDeploymentAlarms, ServiceDeploymentBrief, ServiceDeploymentCircuitBreaker,
+    ServiceRevision as RevisionShape, ServiceRevisionSummary, StopServiceDeploymentRequest,
+    StopServiceDeploymentResponse,
 };
 use pileus_core::{ApiError, Arn, paginate};
 use pileus_service::Context;
@@ -15,9 +16,10 @@ use pileus_state::Tx;
 use super::breaker::threshold;
 use super::describe::{counts, network, tasks_of};
 use super::record::{Revision, Service, ServiceDeployment, ServiceDeploymentStatus};
-use super::update;
+use super::{apply, update};
 use crate::cluster::{Cluster, limit, missing};
-use crate::error::bad_token;
+use crate::error::{bad_token, client, refuse_unless};
+use crate::neighbours;
 use crate::task_definition::record::TaskDefinition;
 
 pub(super) fn list_service_deployments(
@@ -127,7 +129,26 @@ fn shape(tx: &Tx, entry: &ServiceDeployment) -> Shape {
             )),
         }),
         deployment_circuit_breaker: Some(breaker(entry, service.as_deref())),
+        alarms: Some(alarms(tx, entry)),
         ..Shape::default()
+    }
+}
+
+fn alarms(tx: &Tx, entry: &ServiceDeployment) -> ServiceDeploymentAlarms {
+    let configured = entry.configuration.alarms.as_ref().filter(|alarms| alarms.enable);
+    let names = configured.map(|alarms| alarms.alarm_names.clone()).unwrap_or_default();
+    let status = match (configured, entry.alarmed, entry.status) {
+        (None, ..) => "DISABLED",
+        (_, true, _) => "TRIGGERED",
+        (_, false, ServiceDeploymentStatus::InProgress) => "MONITORING",
+        _ => "MONITORING_COMPLETE",
+    };
+    let mut triggered = names.clone();
+    triggered.retain(|name| entry.alarmed && neighbours::is_in_alarm(tx, std::slice::from_ref(name)));
+    ServiceDeploymentAlarms {
+        status: Some(status.into()),
+        alarm_names: Some(names),
+        triggered_alarm_names: Some(triggered),
     }
 }
 
@@ -151,6 +172,36 @@ fn breaker(entry: &ServiceDeployment, service: Option<&Service>) -> ServiceDeplo
         failure_count: Some(failures.into()),
         threshold: Some(limit.into()),
     }
+}
+
+/// StopServiceDeployment: goes back to the revision that last completed.
+pub(super) fn stop_service_deployment(
+    cx: &mut Context,
+    input: StopServiceDeploymentRequest,
+) -> Result<StopServiceDeploymentResponse, ApiError> {
+    let arn = input.service_deployment_arn;
+    let key = Arn::parse(&arn).and_then(|arn| arn.resource.strip_prefix("service-deployment/"));
+    let entry = key.and_then(|key| cx.tx.get::<ServiceDeployment>(key));
+    let not_found = || {
+        let message = "The specified service deployment was not found.";
+        ApiError::client("ServiceDeploymentNotFoundException", message)
+    };
+    let entry = entry.ok_or_else(not_found)?;
+    refuse_unless(
+        input.stop_type.as_deref().is_none_or(|kind| kind == "ROLLBACK"),
+        "the stopType ABORT; ROLLBACK is",
+    )?;
+    let service =
+        cx.tx.get::<Service>(&Service::key_of(&entry.cluster, &entry.service)).ok_or_else(not_found)?;
+    let current = service.current.as_ref() == Some(&entry.id);
+    if !current || entry.status != ServiceDeploymentStatus::InProgress {
+        let message = format!("The service deployment is {} and cannot be stopped.", entry.status.as_str());
+        return Err(ApiError::client("ConflictException", message));
+    }
+    let target = service.last_completed.clone();
+    let target = target.ok_or_else(|| client("The service has no service revision to roll back to."))?;
+    apply::stop_and_roll_back(cx.tx, cx.ids, cx.now, &service, &entry.target, target);
+    Ok(StopServiceDeploymentResponse { service_deployment_arn: Some(arn) })
 }
 
 pub(super) fn describe_service_revisions(

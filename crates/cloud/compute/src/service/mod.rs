@@ -15,6 +15,7 @@ pub(crate) mod observe;
 pub(crate) mod plan;
 pub(crate) mod record;
 mod rollout;
+pub(crate) mod scaling;
 pub(crate) mod update;
 pub(crate) mod view;
 
@@ -35,5 +36,6 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::ListServices>(describe::list_services)
         .on::<ops::ListServiceDeployments>(history::list_service_deployments)
         .on::<ops::DescribeServiceDeployments>(history::describe_service_deployments)
-        .on::<ops::DescribeServiceRevisions>(history::describe_service_revisions);
+        .on::<ops::DescribeServiceRevisions>(history::describe_service_revisions)
+        .on::<ops::StopServiceDeployment>(history::stop_service_deployment);
 }

@@ -7,10 +7,10 @@ use pileus_core::Timestamp;
 use pileus_state::{Record as _, Tx};
 
 use super::record::{Deployment, Revision, Service, ServiceDeployment, ServiceEvents, ServiceStatus};
-use super::view::{Breaker, DeploymentView, End, Health, Phase, ServiceView, TaskView};
+use super::view::{Alarm, Breaker, Cause, DeploymentView, End, Health, Phase, ServiceView, TaskView};
 use crate::neighbours;
 use crate::task::plan::RETENTION;
-use crate::task::record::{StopCode, Task, TaskStatus};
+use crate::task::record::{Health as TaskHealth, StopCode, Task, TaskStatus};
 
 /// The service as the scheduler sees it, with its tasks.
 pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceView {
@@ -25,6 +25,7 @@ pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceVi
         minimum_healthy_percent: percent(configuration.minimum_healthy_percent, 100),
         maximum_percent: percent(configuration.maximum_percent, 200),
         breaker: breaker.map(|breaker| Breaker { rollback: breaker.rollback }),
+        alarm: alarm(tx, service),
         grace: Duration::from_secs(grace.unwrap_or(0)),
         draining,
         rebalance: service.availability_zone_rebalancing == "ENABLED",
@@ -33,6 +34,13 @@ pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceVi
         tasks: tasks.iter().filter_map(|task| task_view(tx, task)).collect(),
         last_completed: service.last_completed.clone(),
     }
+}
+
+/// The alarm that has gone off. One that had when the deployment began counts for none of them.
+fn alarm(tx: &Tx, service: &Service) -> Option<Alarm> {
+    let alarms = service.deployment_configuration.alarms.as_ref().filter(|alarms| alarms.enable)?;
+    service.primary().filter(|primary| !primary.alarms_ignored)?;
+    neighbours::is_in_alarm(tx, &alarms.alarm_names).then_some(Alarm { rollback: alarms.rollback })
 }
 
 fn deployment_view(tx: &Tx, service: &Service, deployment: &Deployment) -> DeploymentView {
@@ -56,6 +64,7 @@ fn deployment_view(tx: &Tx, service: &Service, deployment: &Deployment) -> Deplo
         retry_at: deployment.retry_at,
         rollback: deployment.rollback,
         stuck: deployment.stuck,
+        shielded: deployment.shielded,
         zones,
         balanced: revision.is_some_and(|revision| !revision.load_balancers.is_empty()),
     }
@@ -85,6 +94,8 @@ fn task_view(tx: &Tx, task: &Task) -> Option<TaskView> {
         zone: task.network.zone.clone(),
         phase,
         health: if phase == Phase::Running { health(tx, task) } else { Health::Unknown },
+        checked: task.health().is_some(),
+        protected_until: task.protected_until,
         created_at: task.created_at,
         started_at: task.started_at,
         healthy_at: task.healthy_at,
@@ -93,9 +104,14 @@ fn task_view(tx: &Tx, task: &Task) -> Option<TaskView> {
     })
 }
 
-/// What the target groups say of a task: it is healthy when all of them say so.
+/// What the container health checks and the target groups say of a task: it is healthy when all of them say so.
 fn health(tx: &Tx, task: &Task) -> Health {
-    let mut all = if task.targets.is_empty() { Health::Unknown } else { Health::Healthy };
+    let mut all = match task.health() {
+        Some(TaskHealth::Unhealthy) => return Health::Unhealthy(Cause::Container),
+        Some(TaskHealth::Healthy) => Health::Healthy,
+        None if !task.targets.is_empty() => Health::Healthy,
+        Some(TaskHealth::Unknown) | None => Health::Unknown,
+    };
     for target in &task.targets {
         match neighbours::health(tx, &target.target_group, task.network.address, target.port) {
             Health::Healthy => {}

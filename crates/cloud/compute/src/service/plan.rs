@@ -38,10 +38,11 @@ pub(crate) enum Action {
     CountHealthy {
         task: String,
     },
-    /// The circuit breaker trips.
+    /// The circuit breaker trips, or an alarm has gone off.
     Fail {
         deployment: String,
         roll_back_to: Option<String>,
+        because: FailedBy,
     },
     Start {
         deployment: String,
@@ -69,8 +70,21 @@ pub(crate) enum Action {
     Stuck {
         deployment: String,
     },
+    /// Tasks are to go that are under protection: so many.
+    Shielded {
+        deployment: String,
+        tasks: usize,
+    },
     /// Every task of a service that is being deleted is stopping or stopped.
     Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailedBy {
+    Breaker,
+    Alarm,
+    /// StopServiceDeployment.
+    Request,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -164,13 +178,21 @@ fn failure(task: &TaskView, standing: Option<Standing>) -> Option<Failure> {
     }
 }
 
-/// The circuit breaker. A rollback itself is never given up: there is nothing better to go to.
+/// The circuit breaker and the alarms. A rollback itself is never given up: there is nothing better to go to.
 fn trip(view: &ServiceView, plan: &mut Plan) {
-    let (Some(breaker), Some(primary)) = (view.breaker, view.deployments.first()) else { return };
-    let judged = primary.rollout == Rollout::InProgress && !primary.rollback && !view.draining;
-    if judged && primary.failed_tasks >= threshold(view.desired) {
-        let roll_back_to = view.last_completed.clone().filter(|_| breaker.rollback);
-        plan.actions.push(Action::Fail { deployment: primary.id.clone(), roll_back_to });
+    let Some(primary) = view.deployments.first() else { return };
+    if primary.rollout != Rollout::InProgress || primary.rollback || view.draining {
+        return;
+    }
+    let tripped = view.breaker.filter(|_| primary.failed_tasks >= threshold(view.desired));
+    let failed = match (tripped, &view.alarm) {
+        (Some(breaker), _) => Some((FailedBy::Breaker, breaker.rollback)),
+        (None, Some(alarm)) => Some((FailedBy::Alarm, alarm.rollback)),
+        (None, None) => None,
+    };
+    if let Some((because, rollback)) = failed {
+        let roll_back_to = view.last_completed.clone().filter(|_| rollback);
+        plan.actions.push(Action::Fail { deployment: primary.id.clone(), roll_back_to, because });
     }
 }
 
@@ -201,8 +223,14 @@ fn converge(view: &ServiceView, now: Timestamp, plan: &mut Plan) {
     for fleet in rolling.fleets.iter().skip(1).filter(|fleet| fleet.is_gone()) {
         plan.actions.push(Action::Retire { deployment: fleet.deployment.id.clone() });
     }
+    for task in view.tasks.iter().filter(|task| task.is_protected(now)) {
+        task.protected_until.into_iter().for_each(|until| plan.wake(until));
+    }
     if plan.actions.is_empty() {
         settle(view, &rolling, now, plan);
+    }
+    if plan.actions.is_empty() {
+        shield(&rolling, plan);
     }
 }
 
@@ -228,6 +256,19 @@ fn settle(view: &ServiceView, rolling: &Rolling, now: Timestamp, plan: &mut Plan
             } else if let Some(at) = steady_at {
                 plan.wake(at + STEADY_REPORT);
             }
+        }
+    }
+}
+
+/// Says once that tasks stay which should go.
+fn shield(rolling: &Rolling, plan: &mut Plan) {
+    for fleet in rolling.fleets.iter().filter(|fleet| fleet.has_surplus()) {
+        let tasks = fleet.protected(rolling.now);
+        if tasks > 0 {
+            plan.because(format!("{tasks} tasks are under protection"));
+        }
+        if tasks > 0 && !fleet.deployment.shielded {
+            plan.actions.push(Action::Shielded { deployment: fleet.deployment.id.clone(), tasks });
         }
     }
 }

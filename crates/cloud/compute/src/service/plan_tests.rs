@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pileus_core::Timestamp;
 
-use super::plan::{Action, Failure, Plan, StopWhy, Why, bounds, plan};
+use super::plan::{Action, FailedBy, Failure, Plan, StopWhy, Why, bounds, plan};
 use super::record::Rollout;
-use super::view::{Breaker, Cause, DeploymentView, End, Health, Phase, ServiceView, TaskView};
+use super::view::{Alarm, Breaker, Cause, DeploymentView, End, Health, Phase, ServiceView, TaskView};
 
 const NOW: Timestamp = Timestamp::from_secs(10_000);
 
@@ -19,6 +19,7 @@ fn deployment(id: &str, rollout: Rollout) -> DeploymentView {
         retry_at: None,
         rollback: false,
         stuck: false,
+        shielded: false,
         zones: vec!["a".into(), "b".into()],
         balanced: true,
     }
@@ -31,6 +32,7 @@ fn steady(desired: u32, minimum: u32, maximum: u32) -> ServiceView {
         minimum_healthy_percent: minimum,
         maximum_percent: maximum,
         breaker: None,
+        alarm: None,
         grace: Duration::ZERO,
         draining: false,
         rebalance: true,
@@ -62,6 +64,8 @@ fn add(view: &mut ServiceView, deployment: &str, phase: Phase, health: Health) {
         zone: "a".into(),
         phase,
         health,
+        checked: false,
+        protected_until: None,
         created_at: Timestamp::from_secs(view.tasks.len() as i64),
         started_at: (phase != Phase::Starting).then_some(Timestamp::from_secs(0)),
         healthy_at,
@@ -237,7 +241,11 @@ fn the_breaker_fails_a_deployment_at_the_threshold() {
     view.deployments[0].failed_tasks = 2;
     assert!(!plan(&view, NOW).actions.iter().any(|action| matches!(action, Action::Fail { .. })));
     view.deployments[0].failed_tasks = 3;
-    let fail = |to: Option<&str>| Action::Fail { deployment: "2".into(), roll_back_to: to.map(Into::into) };
+    let fail = |to: Option<&str>| Action::Fail {
+        deployment: "2".into(),
+        roll_back_to: to.map(Into::into),
+        because: FailedBy::Breaker,
+    };
     assert_eq!(plan(&view, NOW).actions, [fail(Some("1"))]);
     view.breaker = Some(Breaker { rollback: false });
     assert_eq!(plan(&view, NOW).actions, [fail(None)]);
@@ -317,4 +325,64 @@ fn a_deleted_service_is_inactive_when_all_its_tasks_are_stopping() {
     assert!(plan(&view, NOW).actions.is_empty());
     view.tasks.iter_mut().for_each(|task| task.phase = Phase::Left);
     assert_eq!(plan(&view, NOW).actions, [Action::Drained]);
+}
+
+#[test]
+fn an_alarm_fails_the_deployment_in_progress_and_only_that() {
+    let mut view = updated(2, 100, 200);
+    view.alarm = Some(Alarm { rollback: true });
+    let because = FailedBy::Alarm;
+    let fail = Action::Fail { deployment: "2".into(), roll_back_to: Some("1".into()), because };
+    assert_eq!(plan(&view, NOW).actions, [fail]);
+    let mut view = steady(2, 100, 200);
+    view.alarm = Some(Alarm { rollback: true });
+    assert_eq!(plan(&view, NOW).actions, []);
+}
+
+#[test]
+fn tasks_under_protection_stay_when_fewer_are_wanted() {
+    let mut view = steady(4, 100, 200);
+    view.desired = 1;
+    for task in &mut view.tasks[..2] {
+        task.protected_until = Some(NOW + Duration::from_secs(60));
+    }
+    let first = plan(&view, NOW);
+    assert_eq!(stops(&first).len(), 2);
+    assert!(stops(&first).iter().all(|task| ["t2", "t3"].contains(task)));
+    view.tasks.truncate(2);
+    let blocked = plan(&view, NOW);
+    assert_eq!(blocked.actions, [Action::Shielded { deployment: "1".into(), tasks: 2 }]);
+    assert_eq!(blocked.wake_at, Some(NOW + Duration::from_secs(60)));
+    view.deployments[0].shielded = true;
+    assert_eq!(plan(&view, NOW).actions, [], "it is said once");
+    assert_eq!(stops(&plan(&view, NOW + Duration::from_secs(60))).len(), 1);
+}
+
+#[test]
+fn a_deployment_replaces_what_is_not_under_protection() {
+    let mut view = updated(2, 0, 100);
+    view.tasks[0].protected_until = Some(NOW + Duration::from_secs(60));
+    assert_eq!(stops(&plan(&view, NOW)), ["t1"]);
+}
+
+#[test]
+fn a_task_with_a_container_check_waits_for_it_and_is_replaced_when_it_fails() {
+    let mut view = steady(2, 100, 200);
+    view.deployments[0].balanced = false;
+    view.steady_at = None;
+    for task in &mut view.tasks {
+        (task.checked, task.health, task.healthy_at) = (true, Health::Unknown, None);
+    }
+    let waiting = plan(&view, NOW);
+    assert_eq!(waiting.actions, [], "forty seconds have passed, but its check has not spoken");
+    for task in &mut view.tasks {
+        (task.health, task.healthy_at) = (Health::Healthy, Some(NOW));
+    }
+    view.tasks[0].health = Health::Unhealthy(Cause::Container);
+    view.tasks[0].counted = true;
+    assert_eq!(starts(&plan(&view, NOW)).len(), 1, "its replacement starts first");
+    add(&mut view, "1", Phase::Running, Health::Healthy);
+    let replaced = plan(&view, NOW).actions;
+    let why = StopWhy::Unhealthy(Cause::Container);
+    assert!(replaced.contains(&Action::Stop { task: "t0".into(), why }), "{replaced:?}");
 }

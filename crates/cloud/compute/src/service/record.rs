@@ -104,6 +104,15 @@ pub struct Deployment {
     /// It is PRIMARY again because a newer one failed.
     pub rollback: bool,
     pub stuck: bool,
+    /// The event about tasks under protection has been written.
+    #[serde(default)]
+    pub shielded: bool,
+    /// One of its alarms was in ALARM when it began.
+    #[serde(default)]
+    pub alarms_ignored: bool,
+    /// What would keep its tasks from starting on AWS has been told.
+    #[serde(default)]
+    pub warned: bool,
 }
 
 impl Deployment {
@@ -121,6 +130,9 @@ impl Deployment {
             retry_at: None,
             rollback: false,
             stuck: false,
+            shielded: false,
+            alarms_ignored: false,
+            warned: false,
         }
     }
 }
@@ -229,6 +241,9 @@ pub struct ServiceDeployment {
     pub rollback: Option<Rollback>,
     /// Failures and threshold when the circuit breaker tripped.
     pub tripped: Option<(u32, u32)>,
+    /// An alarm has failed it.
+    #[serde(default)]
+    pub alarmed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

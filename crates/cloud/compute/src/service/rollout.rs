@@ -6,6 +6,7 @@ use pileus_state::Tx;
 
 use super::record::{Deployment, Revision, Rollout, Service, ServiceDeployment, ServiceDeploymentStatus};
 use crate::awsvpc::Placement;
+use crate::neighbours;
 
 /// AWS's deployment numbers have 19 digits.
 const DIGITS: usize = 19;
@@ -66,10 +67,14 @@ pub(crate) fn begin(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, service: &mut 
         configuration: service.deployment_configuration.clone(),
         rollback: None,
         tripped: None,
+        alarmed: false,
     };
     service.current = Some(history.id.clone());
     tx.put(history);
-    service.deployments.insert(0, Deployment::new(id, service.desired, now));
+    let mut deployment = Deployment::new(id, service.desired, now);
+    let alarms = service.deployment_configuration.alarms.as_ref().filter(|alarms| alarms.enable);
+    deployment.alarms_ignored = alarms.is_some_and(|alarms| neighbours::is_in_alarm(tx, &alarms.alarm_names));
+    service.deployments.insert(0, deployment);
 }
 
 /// The newer deployment takes over from the one in progress; the tasks of both go on until they are replaced.

@@ -57,6 +57,10 @@ pub(super) fn update_service(
 ) -> Result<UpdateServiceResponse, ApiError> {
     let (cluster, old) = find_active(cx.tx, input.cluster.as_deref(), &input.service)?;
     refuse_unless(!input.enable_execute_command.unwrap_or(false), "enableExecuteCommand")?;
+    let own = input.deployment_controller.as_ref().is_none_or(|controller| controller.r#type == "ECS");
+    refuse_unless(own, "a deployment controller other than ECS")?;
+    create::check_placement(input.placement_constraints.as_deref(), input.placement_strategy.as_deref())?;
+    create::check_connect(input.service_connect_configuration.as_ref())?;
     let mut service = Service::clone(&old);
     let force = input.force_new_deployment.unwrap_or(false);
     let (before, after) = change(cx.tx, &cluster, &old, &input)?;

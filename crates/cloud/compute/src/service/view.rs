@@ -20,6 +20,8 @@ pub(crate) struct ServiceView {
     pub maximum_percent: u32,
     /// Whether the circuit breaker may fail the primary deployment, and whether it then rolls back.
     pub breaker: Option<Breaker>,
+    /// An alarm that watches the primary deployment and has gone off.
+    pub alarm: Option<Alarm>,
     /// How long after its start the health checks of a task are not counted against it.
     pub grace: Duration,
     /// The service is being deleted: its tasks stop, nothing starts.
@@ -41,6 +43,11 @@ pub(crate) struct Breaker {
     pub rollback: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub rollback: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DeploymentView {
     /// The digits of `ecs-svc/<digits>`.
@@ -55,6 +62,8 @@ pub(crate) struct DeploymentView {
     pub rollback: bool,
     /// The event about percentages that allow no step has been written.
     pub stuck: bool,
+    /// The event about tasks under protection has been written.
+    pub shielded: bool,
     /// Zones of its subnets, in the order given.
     pub zones: Vec<String>,
     /// Its tasks are targets of a load balancer.
@@ -68,6 +77,10 @@ pub(crate) struct TaskView {
     pub zone: String,
     pub phase: Phase,
     pub health: Health,
+    /// An essential container of it has a health check.
+    pub checked: bool,
+    /// It is not stopped to scale in or to deploy before this.
+    pub protected_until: Option<Timestamp>,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     /// When it first counted as healthy.
@@ -115,6 +128,8 @@ pub(crate) enum Cause {
         /// As in events: `Request timed out`.
         reason: String,
     },
+    /// The health check of an essential container.
+    Container,
 }
 
 /// A live task's standing at one moment.
@@ -133,6 +148,10 @@ impl TaskView {
         matches!(self.phase, Phase::Starting | Phase::Running)
     }
 
+    pub(crate) fn is_protected(&self, now: Timestamp) -> bool {
+        self.protected_until.is_some_and(|until| until > now)
+    }
+
     /// The standing of a live task.
     pub(crate) fn standing(&self, balanced: bool, grace: Duration, now: Timestamp) -> Standing {
         let Some(started) = self.started_at.filter(|_| self.phase == Phase::Running) else {
@@ -141,7 +160,7 @@ impl TaskView {
         match &self.health {
             Health::Unhealthy(_) if now < started + grace => Standing::Waiting(Some(started + grace)),
             Health::Unhealthy(cause) => Standing::Unhealthy(cause.clone()),
-            Health::Unknown if balanced => Standing::Waiting(None),
+            Health::Unknown if balanced || self.checked => Standing::Waiting(None),
             Health::Unknown if now < started + SETTLING => Standing::Waiting(Some(started + SETTLING)),
             Health::Unknown | Health::Healthy => Standing::Healthy,
         }
@@ -159,6 +178,8 @@ mod tests {
             zone: "a".into(),
             phase: Phase::Running,
             health,
+            checked: false,
+            protected_until: None,
             created_at: Timestamp::from_secs(0),
             started_at: Some(Timestamp::from_secs(100)),
             healthy_at: None,

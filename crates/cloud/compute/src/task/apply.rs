@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pileus_core::{IdGen, Timestamp};
 use pileus_state::Tx;
 
-use super::logs;
+use super::execution;
 use super::plan::{self, Step, Surroundings};
 use super::record::{StopCode, Task, TaskStatus};
 use crate::service::events::{self, Told};
@@ -18,6 +18,7 @@ pub(crate) struct Journal {
     registered: BTreeMap<(String, String), usize>,
     deregistered: BTreeMap<(String, String), usize>,
     draining: BTreeMap<(String, String), usize>,
+    warnings: BTreeMap<String, Vec<String>>,
 }
 
 impl Journal {
@@ -32,6 +33,9 @@ impl Journal {
         }
         for ((service, deployment), count) in self.draining {
             told.entry(service).or_default().push(Told::Draining(count, deployment));
+        }
+        for (service, warnings) in self.warnings {
+            told.entry(service).or_default().extend(warnings.into_iter().map(Told::Warning));
         }
         told
     }
@@ -53,7 +57,7 @@ pub(crate) fn advance(tx: &mut Tx, now: Timestamp, listed: bool, task: &Task, jo
         let Some(step) = plan::advance(&mut next, around) else { break };
         match step {
             Step::Keep => {}
-            Step::Prepare => prepare(tx, &mut next, now),
+            Step::Prepare => prepare(tx, &mut next, now, journal),
             Step::RegisterTargets => register(tx, &mut next, now, journal),
             Step::DeregisterTargets => deregister(tx, &mut next, now, journal),
             Step::DeleteInterface => {
@@ -81,27 +85,34 @@ fn is_draining(tx: &Tx, task: &Task) -> bool {
 }
 
 /// Finds what the task needs before it can start; stops it where something is missing.
-fn prepare(tx: &mut Tx, task: &mut Task, now: Timestamp) {
-    let images = resolve_images(tx, task).map_err(|reason| format!("CannotPullContainerError: {reason}"));
-    let prepared = images.and_then(|()| {
-        logs::open_streams(tx, task, now).map_err(|error| {
-            format!(
-                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 \
-                 times: failed to create Cloudwatch log stream: {error}"
-            )
-        })
-    });
-    if let Err(reason) = prepared {
-        task.request_stop(StopCode::TaskFailedToStart, reason, now);
+fn prepare(tx: &mut Tx, task: &mut Task, now: Timestamp, journal: &mut Journal) {
+    match execution::prepare(tx, task, now) {
+        Ok(doubt) => {
+            keep_images(tx, task);
+            if let Some(doubt) = doubt {
+                warn(tx, task, &doubt.to_string(), journal);
+            }
+        }
+        Err(reason) => task.request_stop(StopCode::TaskFailedToStart, reason.to_string(), now),
     }
 }
 
-/// Finds the task's images. All tasks of a deployment run the ones that its first task found.
-fn resolve_images(tx: &mut Tx, task: &mut Task) -> Result<(), String> {
-    for container in task.containers.iter_mut().filter(|container| container.resolved.is_none()) {
-        container.resolved = Some(neighbours::resolve_image(tx, &container.image)?);
+/// Tells once for each deployment what would fail on AWS.
+fn warn(tx: &mut Tx, task: &Task, doubt: &str, journal: &mut Journal) {
+    let (Some(key), Some(membership)) = (service_key(task), &task.service) else { return };
+    let untold =
+        |service: &Service| service.deployments.iter().any(|it| it.id == membership.deployment && !it.warned);
+    if tx.get::<Service>(&key).is_some_and(|service| untold(&service)) {
+        tx.update::<Service>(&key, |service| {
+            service.deployment_mut(&membership.deployment).into_iter().for_each(|it| it.warned = true);
+        });
+        journal.warnings.entry(key).or_default().push(doubt.to_owned());
     }
-    let Some(membership) = &task.service else { return Ok(()) };
+}
+
+/// All tasks of a deployment run the images that its first task found.
+fn keep_images(tx: &mut Tx, task: &Task) {
+    let Some(membership) = &task.service else { return };
     let key = Revision::key_of(&task.cluster, &membership.service, &membership.deployment);
     let images = task.containers.iter().filter_map(|c| Some((c.name.clone(), c.resolved.clone()?))).collect();
     tx.update::<Revision>(&key, |revision| {
@@ -109,7 +120,6 @@ fn resolve_images(tx: &mut Tx, task: &mut Task) -> Result<(), String> {
             revision.images = images;
         }
     });
-    Ok(())
 }
 
 /// The task runs: it serves, and its deployment's starts are no longer held back.

@@ -2,20 +2,23 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>
 
 use pileus_aws::ecs::{
-    Attachment, Attribute, Container, DescribeTasksRequest, DescribeTasksResponse, KeyValuePair,
-    ListTasksRequest, ListTasksResponse, NetworkInterface, Task as Shape,
+    Attachment, Attribute, Container, DescribeTasksRequest, DescribeTasksResponse, EphemeralStorage,
+    KeyValuePair, ListTasksRequest, ListTasksResponse, NetworkInterface, Task as Shape, TaskEphemeralStorage,
 };
 use pileus_core::{ApiError, Arn, Scope, paginate};
 use pileus_service::Context;
 use pileus_state::Tx;
 
-use super::record::{Task, TaskContainer, TaskStatus};
+use super::record::{Health, Task, TaskContainer, TaskStatus};
 use crate::cluster::{self, Cluster, limit, missing};
 use crate::error::{bad_token, invalid};
 use crate::service::update::{find, name_of};
 use crate::tags;
 use crate::task_definition::record::TaskDefinition;
 use crate::task_definition::validate::host_architecture;
+
+/// GiB of a task that does not ask for more.
+const DEFAULT_STORAGE: i64 = 20;
 
 /// DescribeTasks takes no more ids than this.
 const MAX_DESCRIBED: usize = 100;
@@ -63,7 +66,7 @@ pub(super) fn list_tasks(cx: &mut Context, input: ListTasksRequest) -> Result<Li
             && task.stop.is_some() == stopped
             && input.service_name.as_deref().is_none_or(|wanted| service == Some(name_of(wanted)))
             && input.started_by.as_ref().is_none_or(|wanted| task.started_by.as_ref() == Some(wanted))
-            && input.family.as_deref().is_none_or(|wanted| family_of(task) == Some(wanted))
+            && input.family.as_deref().is_none_or(|wanted| task.family() == Some(wanted))
     });
     let (page, next_token) = paginate(
         tasks,
@@ -74,11 +77,6 @@ pub(super) fn list_tasks(cx: &mut Context, input: ListTasksRequest) -> Result<Li
     )?;
     let task_arns = page.iter().map(|task| task.arn(cx.scope())).collect();
     Ok(ListTasksResponse { task_arns: Some(task_arns), next_token })
-}
-
-fn family_of(task: &Task) -> Option<&str> {
-    let revision = Arn::parse(&task.definition)?.resource.strip_prefix("task-definition/")?;
-    revision.split_once(':').map(|(family, _)| family)
 }
 
 pub(crate) fn shape(tx: &Tx, task: &Task, with_tags: bool) -> Shape {
@@ -114,7 +112,12 @@ pub(crate) fn shape(tx: &Tx, task: &Task, with_tags: bool) -> Shape {
         enable_execute_command: Some(task.enable_execute_command),
         execution_stopped_at: task.execution_stopped_at,
         group: Some(task.group.clone()),
-        health_status: Some("UNKNOWN".into()),
+        ephemeral_storage: Some(EphemeralStorage { size_in_gib: storage(task, definition.as_deref()) }),
+        fargate_ephemeral_storage: Some(TaskEphemeralStorage {
+            size_in_gib: Some(storage(task, definition.as_deref())),
+            kms_key_id: None,
+        }),
+        health_status: Some(task.health().unwrap_or(Health::Unknown).as_str().into()),
         inference_accelerators: Some(Vec::new()),
         last_status: Some(task.status.as_str().into()),
         // AWS shows FARGATE for tasks of its capacity providers, too.
@@ -137,6 +140,13 @@ pub(crate) fn shape(tx: &Tx, task: &Task, with_tags: bool) -> Shape {
         version: Some(task.version),
         ..Shape::default()
     }
+}
+
+/// GiB.
+pub(super) fn storage(task: &Task, definition: Option<&TaskDefinition>) -> i64 {
+    let own = task.overrides.ephemeral_storage.as_ref();
+    let asked = own.or_else(|| definition.and_then(|definition| definition.shape.ephemeral_storage.as_ref()));
+    asked.map_or(DEFAULT_STORAGE, |storage| storage.size_in_gib)
 }
 
 /// AWS shows an entry for each container, also where nothing is overridden.
@@ -202,7 +212,7 @@ fn container_shape(
             private_ipv4_address: Some(task.network.address.to_string()),
             ipv6_address: None,
         }]),
-        health_status: Some("UNKNOWN".into()),
+        health_status: Some(container.health.unwrap_or(Health::Unknown).as_str().into()),
         cpu: Some(definition.and_then(|definition| definition.cpu).unwrap_or(0).to_string()),
         memory: definition.and_then(|definition| definition.memory).map(|memory| memory.to_string()),
         memory_reservation: definition

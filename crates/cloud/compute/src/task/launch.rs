@@ -6,10 +6,12 @@ use pileus_aws::ecs;
 use pileus_core::{IdGen, Tags, Timestamp};
 use pileus_state::Tx;
 
-use super::record::{ContainerStatus, ImageDigests, Membership, Target, Task, TaskContainer, TaskStatus};
-use crate::neighbours;
+use super::record::{
+    ContainerStatus, Health, ImageDigests, Membership, Target, Task, TaskContainer, TaskStatus,
+};
 use crate::service::record::{Revision, Service};
 use crate::task_definition::record::TaskDefinition;
+use crate::{awsvpc, neighbours};
 
 /// What a task is to be.
 pub(crate) struct Launch<'a> {
@@ -61,10 +63,7 @@ pub(crate) fn for_service(
         started_by: Some(format!("ecs-svc/{deployment}")),
         service: Some(Membership { service: service.name.clone(), deployment: deployment.to_owned() }),
         launch_type: revision.launch_type.clone(),
-        capacity_provider: revision
-            .capacity_provider_strategy
-            .first()
-            .map(|item| item.capacity_provider.clone()),
+        capacity_provider: provider_for(tx, service, &revision),
         platform_version: revision.platform_version.clone(),
         overrides: ecs::TaskOverride::default(),
         enable_execute_command: service.enable_execute_command,
@@ -74,6 +73,18 @@ pub(crate) fn for_service(
         client_token: None,
     };
     create(tx, ids, now, launch).map(|task| task.id)
+}
+
+/// The capacity provider for one more task of the service.
+fn provider_for(tx: &Tx, service: &Service, revision: &Revision) -> Option<String> {
+    let mut counts = BTreeMap::new();
+    for task in tx.list::<Task>().iter().filter(|task| task.is_live() && task.cluster == service.cluster) {
+        let own = task.service.as_ref().is_some_and(|membership| membership.service == service.name);
+        if let Some(provider) = task.capacity_provider.as_ref().filter(|_| own) {
+            *counts.entry(provider.clone()).or_default() += 1;
+        }
+    }
+    awsvpc::choose_provider(&revision.capacity_provider_strategy, &counts)
 }
 
 fn target(load_balancer: &ecs::LoadBalancer) -> Option<Target> {
@@ -144,6 +155,7 @@ pub(crate) fn create(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, launch: Launc
         stopped_at: None,
         healthy_at: None,
         counted: false,
+        protected_until: None,
     };
     tx.put(task.clone());
     Ok(task)
@@ -160,12 +172,28 @@ fn container(
         id: ids.uuid(),
         runtime_id: format!("{task}-{}", ids.digits(10)),
         image: definition.image.clone().unwrap_or_default(),
-        resolved: images.get(&name).cloned(),
+        resolved: images.get(&name).filter(|_| is_consistent(definition)).cloned(),
         essential: definition.essential.unwrap_or(true),
         name,
         status: ContainerStatus::Pending,
         started_at: None,
         exit_code: None,
         reason: None,
+        health: has_check(definition).then_some(Health::Unknown),
+        restarts: 0,
+        mute: false,
     }
+}
+
+/// Whether all tasks of a deployment run the image that its first one found by the name.
+fn is_consistent(definition: &ecs::ContainerDefinition) -> bool {
+    definition.version_consistency.as_deref() != Some("disabled")
+}
+
+/// `NONE` switches the check off that an image may bring along.
+pub(crate) fn has_check(definition: &ecs::ContainerDefinition) -> bool {
+    definition
+        .health_check
+        .as_ref()
+        .is_some_and(|check| check.command.first().is_some_and(|kind| kind != "NONE"))
 }

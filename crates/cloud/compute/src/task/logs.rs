@@ -2,9 +2,8 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html>
 
 use pileus_contract::LogStreamId;
-use pileus_core::{ApiError, Scope, Tags, Timestamp};
-use pileus_monitoring::logs::{LogGroup, create_group, ensure_stream};
-use pileus_state::{State, Tx};
+use pileus_core::Scope;
+use pileus_state::State;
 
 use super::record::{Task, TaskStatus};
 use crate::machine::TaskRef;
@@ -32,29 +31,14 @@ pub fn log_routes(state: &State) -> Vec<LogRoute> {
     routes.collect()
 }
 
-/// Makes the streams that a task's containers will write to.
-///
-/// # Errors
-/// A log group is not there, and must not be made.
-pub(super) fn open_streams(tx: &mut Tx, task: &Task, now: Timestamp) -> Result<(), ApiError> {
-    let key = TaskDefinition::key_of_arn(&task.definition);
-    let Some(definition) = key.and_then(|key| tx.get::<TaskDefinition>(&key)) else { return Ok(()) };
-    for route in routes_of(&tx.scope().clone(), task, &definition) {
-        let LogStreamId { scope, group, stream } = route.stream;
-        tx.within(scope, |tx| {
-            if route.create_group && tx.get::<LogGroup>(&group).is_none() {
-                create_group(tx, &group, Tags::new(), now)?;
-            }
-            ensure_stream(tx, &group, &stream, now).map(drop)
-        })?;
-    }
-    Ok(())
-}
-
 /// The routes of one task's containers.
-fn routes_of(scope: &Scope, task: &Task, definition: &TaskDefinition) -> Vec<LogRoute> {
+pub(super) fn routes_of(scope: &Scope, task: &Task, definition: &TaskDefinition) -> Vec<LogRoute> {
     let route = |container: &pileus_aws::ecs::ContainerDefinition| {
         let name = container.name.as_deref()?;
+        let mute = |own: &super::record::TaskContainer| own.name == name && own.mute;
+        if task.containers.iter().any(mute) {
+            return None;
+        }
         let options = container.log_configuration.as_ref()?.options.as_ref()?;
         let prefix = options.get("awslogs-stream-prefix")?;
         let stream = LogStreamId {

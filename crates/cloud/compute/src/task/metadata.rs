@@ -84,6 +84,7 @@ fn task_document(tx: &Tx, task: &Task, definition: &TaskDefinition, containers: 
         "PullStartedAt": time(task.pull_started_at),
         "PullStoppedAt": time(task.pull_stopped_at),
         "AvailabilityZone": task.network.zone,
+        "EphemeralStorageMetrics": { "Reserved": super::describe::storage(task, Some(definition)) * 1024 },
         "LaunchType": "FARGATE",
         "Containers": containers,
     }))
@@ -109,6 +110,8 @@ fn container_document(tx: &Tx, task: &Task, definition: &TaskDefinition, contain
         "CreatedAt": time(task.pull_started_at),
         "StartedAt": time(container.started_at),
         "Type": "NORMAL",
+        "Health": container.health.map(|health| json!({ "status": health.as_str() })),
+        "RestartCount": Some(container.restarts).filter(|_| own.restart_policy.is_some()),
         "LogDriver": logs.map(|logs| &logs.log_driver),
         "LogOptions": logs.and_then(|logs| logs.options.as_ref()),
         "ContainerARN": tx.scope().arn("ecs", arn),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pileus_core::Timestamp;
 
-use super::record::{ContainerStatus, StopCode, Task, TaskStatus};
+use super::record::{ContainerStatus, Health, StopCode, Task, TaskStatus};
 use crate::machine::Seen;
 
 /// How long a stopped task can be described.
@@ -102,10 +102,10 @@ fn pending(task: &mut Task, around: Surroundings) -> Option<Step> {
     }
 }
 
-/// Every essential container has started, whatever became of it since.
+/// Every container has started, whatever became of it since; the essential ones as programs.
 fn has_run(task: &Task) -> bool {
     task.containers.iter().all(|container| match container.status {
-        ContainerStatus::Pending => !container.essential,
+        ContainerStatus::Pending => false,
         ContainerStatus::Running => true,
         ContainerStatus::Stopped => !container.essential || container.exit_code.is_some(),
     })
@@ -201,10 +201,20 @@ fn death(task: &Task, around: Surroundings) -> Option<String> {
 
 /// Copies what the machine says of the containers into the task.
 fn see_containers(task: &mut Task, around: Surroundings) {
-    use pileus_contract::containers::ContainerStatus as Machine;
+    use pileus_contract::containers::{self as machine, ContainerStatus as Machine};
     let Some(Seen::Present(state)) = around.seen else { return };
     for container in &mut task.containers {
         let Some(seen) = state.containers.iter().find(|seen| seen.name == container.name) else { continue };
+        container.restarts = seen.restarts;
+        if container.health.is_some() {
+            // What has exited keeps what was last said of it.
+            container.health = match seen.health {
+                Some(machine::Health::Healthy) => Some(Health::Healthy),
+                Some(machine::Health::Unhealthy) => Some(Health::Unhealthy),
+                Some(machine::Health::Unknown) => Some(Health::Unknown),
+                None => container.health,
+            };
+        }
         match &seen.status {
             Machine::Created => {}
             Machine::Running { since, .. } => {

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use pileus_aws::ecs;
-use pileus_core::{Scope, Tags, Timestamp};
+use pileus_core::{Arn, Scope, Tags, Timestamp};
 use pileus_state::Record;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub struct Task {
     pub healthy_at: Option<Timestamp>,
     /// Its service has counted its failure.
     pub counted: bool,
+    /// Until then its service does not stop it to scale in or to deploy.
+    #[serde(default)]
+    pub protected_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +97,33 @@ pub struct TaskContainer {
     pub started_at: Option<Timestamp>,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
+    /// What its health check says, where it has one.
+    #[serde(default)]
+    pub health: Option<Health>,
+    #[serde(default)]
+    pub restarts: u32,
+    /// The execution role may not write its log: what it writes is lost, as on AWS.
+    #[serde(default)]
+    pub mute: bool,
+}
+
+/// What health checks say of a container, or of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Health {
+    Unknown,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Healthy => "HEALTHY",
+            Self::Unhealthy => "UNHEALTHY",
+        }
+    }
 }
 
 /// An image, found by its name.
@@ -189,8 +219,30 @@ impl Task {
         scope.arn("ecs", format_args!("task/{}/{}", self.cluster, self.id))
     }
 
+    /// The family of its task definition.
+    pub fn family(&self) -> Option<&str> {
+        let revision = Arn::parse(&self.definition)?.resource.strip_prefix("task-definition/")?;
+        revision.split_once(':').map(|(family, _)| family)
+    }
+
     pub fn is_live(&self) -> bool {
         self.stop.is_none() && self.status <= TaskStatus::Running
+    }
+
+    /// What the health checks of its essential containers say together; `None` where there is none.
+    pub fn health(&self) -> Option<Health> {
+        let checked = || self.containers.iter().filter(|it| it.essential).filter_map(|it| it.health);
+        let any = |wanted: Health| checked().any(|health| health == wanted);
+        match (any(Health::Unhealthy), any(Health::Unknown)) {
+            (true, _) => Some(Health::Unhealthy),
+            (false, true) => Some(Health::Unknown),
+            (false, false) => checked().next(),
+        }
+    }
+
+    /// Whether its service leaves it alone for now.
+    pub fn is_protected(&self, now: Timestamp) -> bool {
+        self.protected_until.is_some_and(|until| until > now)
     }
 
     /// Decides that the task stops; the first decision stays.

@@ -15,6 +15,7 @@ use super::record::{StopCode, Task};
 use super::{apply, describe};
 use crate::awsvpc::{self, Placement};
 use crate::error::{client, invalid, refuse_unless};
+use crate::task_definition::features::check_storage;
 use crate::task_definition::record::TaskDefinition;
 use crate::task_definition::size::Size;
 use crate::{cluster, tags, task_definition};
@@ -47,7 +48,10 @@ pub(super) fn run_task(cx: &mut Context, input: RunTaskRequest) -> Result<RunTas
     )?;
     let tags = task_tags(&input, &definition, &cluster.name)?;
     let (mut started, mut failures) = (Vec::new(), Vec::new());
+    let mut providers = BTreeMap::new();
     for index in 0..count {
+        let provider = awsvpc::choose_provider(&placement.strategy, &providers);
+        provider.iter().for_each(|name| *providers.entry(name.clone()).or_default() += 1);
         let launch = Launch {
             cluster: &cluster.name,
             definition: &definition,
@@ -57,7 +61,7 @@ pub(super) fn run_task(cx: &mut Context, input: RunTaskRequest) -> Result<RunTas
             started_by: input.started_by.clone(),
             service: None,
             launch_type: placement.launch_type.clone(),
-            capacity_provider: placement.strategy.first().map(|item| item.capacity_provider.clone()),
+            capacity_provider: provider,
             platform_version: awsvpc::PLATFORM_VERSION.into(),
             overrides: overrides.clone(),
             enable_execute_command: false,
@@ -97,6 +101,7 @@ fn turned(subnets: &[String], by: usize) -> Vec<String> {
 
 fn check_overrides(overrides: &TaskOverride, definition: &TaskDefinition) -> Result<(), ApiError> {
     let cpu = overrides.cpu.as_deref().or(definition.shape.cpu.as_deref());
+    check_storage(overrides.ephemeral_storage.as_ref().map(|storage| storage.size_in_gib))?;
     let size = Size::read(cpu, overrides.memory.as_deref().or(definition.shape.memory.as_deref()))?;
     for container in overrides.container_overrides.iter().flatten() {
         let name = container.name.as_deref().unwrap_or_default();

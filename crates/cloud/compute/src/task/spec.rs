@@ -9,11 +9,12 @@ use std::time::Duration;
 use pileus_aws::ecs::{ContainerDefinition, ContainerOverride, KeyValuePair};
 use pileus_contract::{ContainerSpec, TaskSpec};
 use pileus_core::{Secret, Timestamp};
-use pileus_security::{Mint, TaskCredentials, end_task_credentials, task_credentials};
+use pileus_security::{Mint, TaskCredentials, task_credentials};
 use pileus_state::{State, Tx};
 
-use super::metadata;
+use super::execution::Secrets;
 use super::record::{Task, TaskContainer};
+use super::{features, metadata};
 use crate::machine::TaskRef;
 use crate::neighbours;
 use crate::task_definition::record::TaskDefinition;
@@ -60,34 +61,11 @@ impl Parts {
     }
 }
 
-/// Makes the credentials of a task that starts: of its task role, where it has one. The roles that it names must be
-/// there and trust ECS; the execution role is tried, too, because the start depends on it.
+/// Makes credentials for a task: of its task role, where it has one. Those that it has stay good until they end.
 ///
 /// # Errors
-/// A role cannot be assumed.
+/// Its task role cannot be assumed.
 pub fn credentials(
-    tx: &mut Tx,
-    mint: &mut Mint,
-    task: &TaskRef,
-    now: Timestamp,
-) -> Result<Option<TaskCredentials>, StartFailure> {
-    tx.within(task.scope.clone(), |tx| {
-        let parts = Parts::read(tx, &task.id)?;
-        let own = parts.task.overrides.execution_role_arn.as_ref();
-        if let Some(role) = own.or(parts.definition.shape.execution_role_arn.as_ref()) {
-            assume(tx, mint, role, task, now)?;
-            end_task_credentials(tx, &task.id);
-        }
-        Ok(())
-    })?;
-    renewed_credentials(tx, mint, task, now)
-}
-
-/// Makes new credentials for a task that runs; those that it has stay good until they end.
-///
-/// # Errors
-/// Its task role cannot be assumed any more.
-pub fn renewed_credentials(
     tx: &mut Tx,
     mint: &mut Mint,
     task: &TaskRef,
@@ -112,7 +90,7 @@ fn assume(
 }
 
 /// The task as the machine is to run it. `namespace` tells the network namespace of an interface; `credentials` is the
-/// document of [`credentials`].
+/// document of [`credentials`], `secrets` what [`secrets`](super::execution::secrets) has read.
 ///
 /// # Errors
 /// What it needs is gone.
@@ -121,6 +99,7 @@ pub fn task_spec(
     task: &TaskRef,
     namespace: &dyn Fn(&str) -> PathBuf,
     credentials: Option<&Secret>,
+    mut secrets: Secrets,
 ) -> Result<TaskSpec, StartFailure> {
     let tx = Tx::new(state, task.scope.clone());
     let parts = Parts::read(&tx, &task.id)?;
@@ -139,19 +118,26 @@ pub fn task_spec(
         cpu_units: number(&parts.task.cpu, "cpu")?,
         memory_mib: number(&parts.task.memory, "memory")?,
         metadata: metadata::documents(&tx, &parts.task, &parts.definition, credentials),
+        sysctls: parts.definition.containers().iter().flat_map(features::sysctls).collect(),
+        shared_processes: parts.definition.shape.pid_mode.as_deref() == Some("task"),
         containers: parts
             .containers()
-            .map(|(container, definition)| container_spec(&tx, &parts.task, container, definition))
+            .map(|(container, definition)| {
+                let secrets = secrets.remove(&container.name).unwrap_or_default();
+                container_spec(&tx, &parts, container, definition, secrets)
+            })
             .collect::<Result<_, _>>()?,
     })
 }
 
 fn container_spec(
     tx: &Tx,
-    task: &Task,
+    parts: &Parts,
     container: &TaskContainer,
     definition: &ContainerDefinition,
+    secrets: BTreeMap<String, Secret>,
 ) -> Result<ContainerSpec, StartFailure> {
+    let task = &parts.task;
     let overrides = task.overrides.container_overrides.iter().flatten();
     let own = overrides.clone().find(|own| own.name.as_ref() == Some(&container.name));
     let image = container.resolved.as_ref().map(|image| image.manifest.clone());
@@ -164,7 +150,7 @@ fn container_spec(
         entrypoint: filled(&definition.entry_point),
         command: own.and_then(|own| filled(&own.command)).or_else(|| filled(&definition.command)),
         environment: environment(tx, task, container, definition, own),
-        secrets: BTreeMap::new(),
+        secrets,
         working_directory: definition.working_directory.clone().filter(|path| !path.is_empty()),
         user: definition.user.clone().filter(|user| !user.is_empty()),
         essential: container.essential,
@@ -174,6 +160,8 @@ fn container_spec(
             .stop_timeout
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map_or(STOP_TIMEOUT, Duration::from_secs),
+        mounts: features::mounts(definition, &parts.definition),
+        ..features::of(definition)
     })
 }
 
@@ -192,6 +180,7 @@ fn environment(
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    variables.extend(neighbours::api_environment(&tx.scope().region));
     let pair = |pair: &KeyValuePair| Some((pair.name.clone()?, pair.value.clone().unwrap_or_default()));
     variables.extend(definition.environment.iter().flatten().filter_map(pair));
     variables.extend(own.iter().flat_map(|own| own.environment.iter().flatten()).filter_map(pair));

@@ -1,6 +1,8 @@
 //! Task definitions: families of numbered, immutable revisions.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definitions.html>
 
+mod delete;
+pub(crate) mod features;
 pub(crate) mod record;
 pub(crate) mod size;
 pub(crate) mod validate;
@@ -12,13 +14,15 @@ use pileus_aws::ecs::{
     Attribute, ContainerDefinition, DeregisterTaskDefinitionRequest, DeregisterTaskDefinitionResponse,
     DescribeTaskDefinitionRequest, DescribeTaskDefinitionResponse, ListTaskDefinitionFamiliesRequest,
     ListTaskDefinitionFamiliesResponse, ListTaskDefinitionsRequest, ListTaskDefinitionsResponse, PortMapping,
-    RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse, TaskDefinition as Shape, ops,
+    RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse, Secret, TaskDefinition as Shape, Volume,
+    ops,
 };
 use pileus_core::{ApiError, paginate};
 use pileus_service::{Context, Router};
 use pileus_state::{Record as _, Tx};
 
-use self::record::TaskDefinition;
+pub(crate) use self::delete::{is_being_deleted, purge};
+use self::record::{TaskDefinition, TaskFamily};
 use self::size::Size;
 use crate::cluster::limit;
 use crate::error::{bad_token, client, invalid};
@@ -28,6 +32,7 @@ pub(crate) fn operations(router: &mut Router) {
     router
         .on::<ops::RegisterTaskDefinition>(register_task_definition)
         .on::<ops::DeregisterTaskDefinition>(deregister_task_definition)
+        .on::<ops::DeleteTaskDefinitions>(delete::delete_task_definitions)
         .on::<ops::DescribeTaskDefinition>(describe_task_definition)
         .on::<ops::ListTaskDefinitions>(list_task_definitions)
         .on::<ops::ListTaskDefinitionFamilies>(list_task_definition_families);
@@ -77,7 +82,9 @@ fn register_task_definition(
 ) -> Result<RegisterTaskDefinitionResponse, ApiError> {
     let size = validate::check(&input)?;
     let tags = tags::read(input.tags.clone())?;
-    let revision = of_family(cx.tx, &input.family).last().map_or(0, |latest| latest.revision) + 1;
+    let known = cx.tx.get::<TaskFamily>(&input.family).map_or(0, |family| family.latest);
+    let revision = of_family(cx.tx, &input.family).last().map_or(0, |latest| latest.revision).max(known) + 1;
+    cx.tx.put(TaskFamily { name: input.family.clone(), latest: revision });
     let definition = TaskDefinition {
         family: input.family.clone(),
         revision,
@@ -108,7 +115,9 @@ fn shape(cx: &Context, input: RegisterTaskDefinitionRequest, revision: u32, size
         execution_role_arn: role(input.execution_role_arn),
         network_mode: input.network_mode,
         revision: Some(revision.into()),
-        volumes: Some(Vec::new()),
+        volumes: Some(input.volumes.unwrap_or_default().into_iter().map(volume).collect()),
+        pid_mode: input.pid_mode,
+        ephemeral_storage: input.ephemeral_storage,
         status: Some("ACTIVE".into()),
         placement_constraints: Some(Vec::new()),
         // What runs on Fargate would run on EC2 too.
@@ -123,6 +132,11 @@ fn shape(cx: &Context, input: RegisterTaskDefinitionRequest, revision: u32, size
     }
 }
 
+/// A volume of the task's own storage is shown with an empty host.
+fn volume(volume: Volume) -> Volume {
+    Volume { host: Some(volume.host.unwrap_or_default()), ..volume }
+}
+
 /// What AWS fills in.
 fn with_defaults(mut container: ContainerDefinition) -> ContainerDefinition {
     container.cpu.get_or_insert(0);
@@ -131,6 +145,11 @@ fn with_defaults(mut container: ContainerDefinition) -> ContainerDefinition {
     container.mount_points.get_or_insert_default();
     container.volumes_from.get_or_insert_default();
     container.system_controls.get_or_insert_default();
+    if let Some(check) = &mut container.health_check {
+        check.interval.get_or_insert(features::INTERVAL);
+        check.timeout.get_or_insert(features::TIMEOUT);
+        check.retries.get_or_insert(features::RETRIES);
+    }
     let port = |mut port: PortMapping| {
         port.host_port = port.container_port;
         port.protocol.get_or_insert_with(|| "tcp".into());
@@ -153,6 +172,30 @@ fn attributes(input: &RegisterTaskDefinitionRequest) -> Vec<Attribute> {
     if input.container_definitions.iter().any(|container| container.log_configuration.is_some()) {
         names.push("com.amazonaws.ecs.capability.logging-driver.awslogs");
     }
+    let containers = &input.container_definitions;
+    if containers.iter().any(|container| container.image.as_ref().is_some_and(|it| it.contains(".dkr.ecr.")))
+    {
+        names.extend(["com.amazonaws.ecs.capability.ecr-auth", "ecs.capability.execution-role-ecr-pull"]);
+    }
+    let mut secrets = containers.iter().flat_map(|container| container.secrets.iter().flatten());
+    let managed = |secret: &Secret| {
+        secret.value_from.starts_with("arn:") && secret.value_from.contains(":secretsmanager:")
+    };
+    if secrets.clone().any(managed) {
+        names.push("ecs.capability.secrets.asm.environment-variables");
+    }
+    if secrets.any(|secret| !managed(secret)) {
+        names.push("ecs.capability.secrets.ssm.environment-variables");
+    }
+    if containers.iter().any(|container| container.health_check.is_some()) {
+        names.push("ecs.capability.container-health-check");
+    }
+    if containers.iter().any(|container| container.depends_on.as_ref().is_some_and(|list| !list.is_empty())) {
+        names.push("ecs.capability.container-ordering");
+    }
+    if input.pid_mode.is_some() {
+        names.push("ecs.capability.pid-ipc-namespace-sharing");
+    }
     let attribute = |name: &str| Attribute { name: Some(name.into()), ..Attribute::default() };
     names.into_iter().map(attribute).collect()
 }
@@ -167,6 +210,9 @@ fn deregister_task_definition(
     let definition = find(cx.tx, &input.task_definition)
         .map_err(|_| client("The specified task definition does not exist."))?;
     let now = cx.now;
+    if is_being_deleted(&definition) {
+        return Err(client("The specified task definition is being deleted."));
+    }
     let changed = cx.tx.update::<TaskDefinition>(&definition.key(), |definition| {
         definition.shape.status = Some("INACTIVE".into());
         definition.shape.deregistered_at = definition.shape.deregistered_at.or(Some(now));

@@ -44,6 +44,21 @@ impl TaskDefinition {
     }
 }
 
+/// How many revisions a family has had: their numbers are not used again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskFamily {
+    pub name: String,
+    pub latest: u32,
+}
+
+impl Record for TaskFamily {
+    const KIND: &'static str = "ecs/task-family";
+
+    fn key(&self) -> String {
+        self.name.clone()
+    }
+}
+
 impl Record for TaskDefinition {
     const KIND: &'static str = "ecs/task-definition";
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pileus_aws::ecs::{ContainerDefinition, LogConfiguration, PortMapping, RegisterTaskDefinitionRequest};
 use pileus_core::{ApiError, Arn};
 
+use super::features;
 use super::size::Size;
 use crate::error::{client, refuse_unless};
 
@@ -37,7 +38,7 @@ pub(crate) fn check(input: &RegisterTaskDefinitionRequest) -> Result<Size, ApiEr
         return Err(client("Fargate only supports network mode 'awsvpc'."));
     }
     let size = Size::read(input.cpu.as_deref(), input.memory.as_deref())?;
-    refuse_unless(input.volumes.as_ref().is_none_or(Vec::is_empty), "volumes in task definitions")?;
+    features::check_task(input)?;
     if input.placement_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()) {
         return Err(client("Placement constraints are not supported when launchType is FARGATE."));
     }
@@ -46,6 +47,7 @@ pub(crate) fn check(input: &RegisterTaskDefinitionRequest) -> Result<Size, ApiEr
         check_role(role)?;
     }
     check_containers(&input.container_definitions, size)?;
+    features::check_together(&input.container_definitions, input.volumes.as_deref().unwrap_or_default())?;
     check_execution_role(input)?;
     Ok(size)
 }
@@ -56,6 +58,11 @@ fn check_execution_role(input: &RegisterTaskDefinitionRequest) -> Result<(), Api
         return Ok(());
     }
     for container in &input.container_definitions {
+        if container.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty()) {
+            return Err(client(
+                "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
+            ));
+        }
         if container.log_configuration.is_some() {
             return Err(client(
                 "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
@@ -156,29 +163,23 @@ fn check_container(name: &str, container: &ContainerDefinition, size: Size) -> R
     if container.environment.iter().flatten().any(unnamed) {
         return setting("environment variable names must not be null or empty.");
     }
+    features::check_container(name, container)?;
     container.log_configuration.as_ref().map_or(Ok(()), |logs| check_logs(name, logs))
 }
 
-/// Refuses what Pileus does not run yet. Empty lists are in most definitions that were described and registered again.
+/// Refuses what Pileus does not run. Tools that write out each default say false.
 fn refuse_unrun(container: &ContainerDefinition) -> Result<(), ApiError> {
-    fn is_empty<T>(list: Option<&Vec<T>>) -> bool {
-        list.is_none_or(Vec::is_empty)
+    if container.privileged == Some(true) {
+        return Err(client("Fargate compatible task definitions do not support privileged"));
     }
-    refuse_unless(is_empty(container.secrets.as_ref()), "secrets of containers")?;
-    refuse_unless(is_empty(container.mount_points.as_ref()), "mountPoints of containers")?;
-    refuse_unless(is_empty(container.volumes_from.as_ref()), "volumesFrom of containers")?;
-    refuse_unless(is_empty(container.system_controls.as_ref()), "systemControls of containers")?;
-    // Tools that write out each default say false.
     for (asked, what) in [
-        (container.privileged, "privileged containers, as Fargate does not"),
         (container.interactive, "interactive containers"),
         (container.pseudo_terminal, "a pseudoTerminal of containers"),
         (container.disable_networking, "disableNetworking of containers"),
     ] {
         refuse_unless(asked != Some(true), what)?;
     }
-    let consistent = container.version_consistency.as_deref().is_none_or(|value| value == "enabled");
-    refuse_unless(consistent, "a versionConsistency other than enabled")
+    Ok(())
 }
 
 fn check_logs(name: &str, logs: &LogConfiguration) -> Result<(), ApiError> {
@@ -229,7 +230,7 @@ fn check_port(port: &PortMapping) -> Result<i64, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use pileus_aws::ecs::{ContainerDefinition, RegisterTaskDefinitionRequest, Secret};
+    use pileus_aws::ecs::{ContainerDefinition, RegisterTaskDefinitionRequest};
 
     use super::*;
     use crate::testing::{container, definition};
@@ -284,7 +285,6 @@ mod tests {
 
     #[test]
     fn what_is_not_run_yet_is_refused_by_name() {
-        let secret = Secret { name: "PASSWORD".into(), value_from: "arn:aws:secretsmanager:…".into() };
         let logs = |driver: &str, option: &str| LogConfiguration {
             log_driver: driver.into(),
             options: Some([(option.to_owned(), "x".to_owned())].into()),
@@ -295,9 +295,7 @@ mod tests {
             check(&request).unwrap_err()
         };
         for (error, expected) in [
-            (with(&|c| c.secrets = Some(vec![secret.clone()])), "secrets of containers"),
             (with(&|c| c.log_configuration = Some(logs("splunk", "x"))), "the log driver splunk"),
-            (with(&|c| c.privileged = Some(true)), "privileged containers"),
             (with(&|c| c.pseudo_terminal = Some(true)), "a pseudoTerminal"),
             (
                 with(&|c| c.log_configuration = Some(logs("awslogs", "awslogs-multiline-pattern"))),
