@@ -29,7 +29,7 @@ mod tests;
 
 pub use drain::{Action, apply, plan};
 pub use health::{TargetHealthView, TargetState};
-pub use metrics::{host_counts, metrics};
+pub use metrics::{always_reported, host_counts, metrics};
 pub use observe::{observe, settle};
 pub use spec::proxy_spec;
 

@@ -137,6 +137,29 @@ pub fn host_counts(state: &State, now: Timestamp) -> Points {
     points
 }
 
+/// The metrics that are reported also for a minute without a request, with 0: scaling in depends on them.
+pub fn always_reported(state: &State) -> Vec<(Scope, MetricKey)> {
+    let mut keys = Vec::new();
+    for (scope, balancer) in state.all::<LoadBalancer>() {
+        let zones = balancer.nodes.iter().map(|node| Some(node.zone.as_str()));
+        for zone in [None].into_iter().chain(zones) {
+            keys.push((scope.clone(), key("RequestCount", Some(&balancer.key), None, zone)));
+        }
+    }
+    for (scope, balancer_key, group) in uses(state) {
+        let Some(balancer) = state.get::<LoadBalancer>(&scope, &balancer_key) else { continue };
+        let group = target_group::id(&group);
+        let zones = balancer.nodes.iter().map(|node| Some(node.zone.as_str()));
+        for zone in [None].into_iter().chain(zones) {
+            keys.push((scope.clone(), key("RequestCount", Some(&balancer_key), Some(&group), zone)));
+        }
+        for balancer in [None, Some(balancer_key.as_str())] {
+            keys.push((scope.clone(), key("RequestCountPerTarget", balancer, Some(&group), None)));
+        }
+    }
+    keys
+}
+
 /// Which load balancer uses which target group, by their keys.
 fn uses(state: &State) -> BTreeSet<(Scope, String, String)> {
     let rules = state.all::<Rule>();

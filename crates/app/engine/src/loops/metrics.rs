@@ -51,7 +51,20 @@ impl Metrics {
         store(&self.engine, pileus_compute::metrics(&state, &samples, now))
     }
 
-    /// Lets go of log events past their retention.
+    /// Gives the metrics that are always reported a 0 for the minute that has passed, where they had no point.
+    fn fill(&self, now: Timestamp) -> Result<(), String> {
+        let end = now.truncate(PERIOD);
+        let (start, metrics) = (end - PERIOD, &self.engine.machine.bulk.metrics);
+        let mut quiet = Vec::new();
+        for (scope, key) in pileus_balancing::always_reported(&self.engine.db.snapshot()) {
+            if metrics.read(&scope, &key, start, end).map_err(|error| error.to_string())?.is_empty() {
+                quiet.push((scope, key, MetricPoint::sample(start, 0.0)));
+            }
+        }
+        store(&self.engine, quiet)
+    }
+
+    /// Lets go of log events and metric points past their retention.
     fn expire(&self, now: Timestamp) -> Result<(), String> {
         let bulk = &self.engine.machine.bulk;
         for (stream, before) in pileus_monitoring::logs::expiries(&self.engine.db.snapshot(), now) {
@@ -78,6 +91,7 @@ impl Loop for Metrics {
         if now >= self.next_period {
             self.next_period = now.truncate(PERIOD) + PERIOD;
             store(&self.engine, pileus_balancing::host_counts(&self.engine.db.snapshot(), now))?;
+            self.fill(now)?;
         }
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY;
