@@ -232,17 +232,18 @@ def test_accounts_are_apart_and_a_role_leads_from_one_to_the_other(engine):
     trusted = trust(AWS="arn:aws:iam::111122223333:root")
     role = iam.create_role(RoleName="visitor", AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
     iam.attach_role_policy(RoleName="visitor", PolicyArn="arn:aws:iam::aws:policy/AmazonECS_FullAccess")
-    visitor = engine.client("sts", **other).assume_role(RoleArn=role, RoleSessionName="v")["Credentials"]
+    visitor = engine.client("sts", **other).assume_role(RoleArn=role, RoleSessionName="visit")["Credentials"]
     assert engine.client("ecs", **session(visitor)).list_clusters()["clusterArns"] == [CLUSTER + "web"]
     stranger = {"aws_access_key_id": "444455556666", "aws_secret_access_key": "test"}
-    refused("AccessDenied", engine.client("sts", **stranger).assume_role, RoleArn=role, RoleSessionName="s")
+    refused("AccessDenied", engine.client("sts", **stranger).assume_role, RoleArn=role, RoleSessionName="stray")
 
 
 def test_a_strict_engine_takes_only_what_it_has_issued(tmp_path_factory):
     with Engine(tmp_path_factory.mktemp("home")) as engine:
-        said = engine.cli("start", "--strict").stdout
+        started = engine.cli("start", "--strict")
         path = engine.home / "root-credentials"
-        assert str(path) in said and path.stat().st_mode & 0o777 == 0o600
+        assert str(path) in started.stdout + started.stderr
+        assert path.stat().st_mode & 0o777 == 0o600
         refused("InvalidClientTokenId", engine.client("sts").get_caller_identity)
         refused("UnrecognizedClientException", engine.client("ecs").list_clusters)
         lines = dict(line.split(" = ") for line in path.read_text().splitlines()[1:])

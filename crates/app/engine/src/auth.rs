@@ -7,7 +7,7 @@ use pileus_core::{ApiError, Arn, Clock as _, Scope, SystemClock, Timestamp};
 use pileus_model::Value;
 use pileus_network::vpc_endpoint::VpcEndpoint;
 use pileus_security::policy::{ContextKeys, Policy};
-use pileus_security::{Access, Question, authorize_through, authorize_with, is_issued, questions};
+use pileus_security::{Access, Question, authorize_through, authorize_with, denial, is_issued, questions};
 use pileus_service::{Caller, Described, Router};
 use pileus_state::{State, Tx};
 use pileus_wire::Call;
@@ -99,10 +99,20 @@ pub(crate) fn authorize(state: &State, router: &Router, asked: &Asked) -> Result
     let endpoint = endpoint(state, &arrival);
     let policy = endpoint.as_deref().and_then(VpcEndpoint::policy);
     let global = global_keys(asked, &arrival, endpoint.as_deref());
+    let service = prefix(operation.access.action);
     for question in questions(operation, asked.input, &identity.scope, &identity.caller) {
-        check(&tx, router, &identity.caller, question, &global, policy.as_ref())?;
+        let foreign = prefix(&question.action) != service;
+        check(&tx, router, &identity.caller, question, &global, policy.as_ref()).map_err(|error| {
+            // That a role may not be passed is said by the service that it is passed to.
+            if foreign { denial(service, &error.message) } else { error }
+        })?;
     }
     Ok(())
+}
+
+/// The service of an action.
+fn prefix(action: &str) -> &str {
+    action.split(':').next().unwrap_or_default()
 }
 
 fn check(
@@ -117,7 +127,7 @@ fn check(
     let known = router.describe(tx, &resource);
     let known = known.unwrap_or_else(|| Described { arn: resource, ..Described::default() });
     keys.extend(global.iter().map(|(key, values)| (key.clone(), values.clone())));
-    let service = action.split(':').next().unwrap_or_default();
+    let service = prefix(&action);
     for (key, value) in &known.tags {
         let key = key.to_lowercase();
         keys.insert(format!("{service}:resourcetag/{key}"), vec![value.clone()]);

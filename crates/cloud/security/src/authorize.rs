@@ -121,8 +121,12 @@ pub(crate) fn is_administrator(caller: &Caller) -> bool {
 pub(crate) fn denied(caller: &Caller, action: &str, resource: &str, reason: &str) -> ApiError {
     let message =
         format!("User: {} is not authorized to perform: {action} on resource: {resource} {reason}", caller.arn);
-    let message = message.trim_end();
-    match action.split(':').next().unwrap_or_default() {
+    denial(action.split(':').next().unwrap_or_default(), message.trim_end())
+}
+
+/// A denial as the service whose actions have this prefix words it.
+pub fn denial(service: &str, message: &str) -> ApiError {
+    match service {
         "ec2" => {
             let message = format!("You are not authorized to perform this operation. {message}");
             ApiError::new("UnauthorizedOperation", 403, message)
