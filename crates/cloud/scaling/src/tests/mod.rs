@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pileus_aws::application_autoscaling as aas;
 use pileus_aws::application_autoscaling::ops;
-use pileus_aws::{ec2, ecs};
+use pileus_aws::{ec2, ecs, iam};
 use pileus_compute::{Effect, Report};
 use pileus_contract::TaskState;
 use pileus_contract::containers::{ContainerState, ContainerStatus, Exit};
@@ -32,6 +32,7 @@ impl World {
     fn new(desired: i64) -> Self {
         let mut cloud = cloud();
         let subnet = subnet(&mut cloud);
+        execution_role(&mut cloud);
         cloud.ok::<ecs::ops::CreateCluster>(Default::default());
         push_image(&mut cloud, "web", "app", Some("latest"));
         cloud.ok::<ecs::ops::RegisterTaskDefinition>(definition());
@@ -167,6 +168,7 @@ fn cloud() -> Cloud {
             pileus_balancing::tables(tables);
             pileus_registry::tables(tables);
             pileus_monitoring::tables(tables);
+            pileus_secrets::tables(tables);
             pileus_security::tables(tables);
             pileus_compute::tables(tables);
             crate::tables(tables);
@@ -180,6 +182,20 @@ fn cloud() -> Cloud {
             crate::operations(router);
         },
     )
+}
+
+fn execution_role(cloud: &mut Cloud) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+        "Principal":{"Service":"ecs-tasks.amazonaws.com"}}]}"#;
+    cloud.ok::<iam::ops::CreateRole>(iam::CreateRoleRequest {
+        role_name: "execution".into(),
+        assume_role_policy_document: trust.into(),
+        ..Default::default()
+    });
+    cloud.ok::<iam::ops::AttachRolePolicy>(iam::AttachRolePolicyRequest {
+        role_name: "execution".into(),
+        policy_arn: "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy".into(),
+    });
 }
 
 fn subnet(cloud: &mut Cloud) -> String {

@@ -262,7 +262,7 @@ fn tracking_policies_scale_in_together() {
         metric_data: Some(vec![pileus_aws::cloudwatch::MetricDatum {
             metric_name: "Two".into(),
             value: Some(35.0),
-            timestamp: Some(world.cloud.now - MINUTE),
+            timestamp: Some(world.cloud.now - MINUTE * 2),
             ..Default::default()
         }]),
     });
