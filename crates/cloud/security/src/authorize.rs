@@ -131,7 +131,7 @@ pub fn denial(service: &str, message: &str) -> ApiError {
             let message = format!("You are not authorized to perform this operation. {message}");
             ApiError::new("UnauthorizedOperation", 403, message)
         }
-        "ecs" | "ecr" | "logs" | "secretsmanager" | "application-autoscaling" | "ssm" | "acm" => {
+        "ecs" | "ecr" | "logs" | "secretsmanager" | "application-autoscaling" | "ssm" | "acm" | "account" => {
             ApiError::client("AccessDeniedException", message)
         }
         _ => ApiError::new("AccessDenied", 403, message),
