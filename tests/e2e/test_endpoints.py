@@ -233,9 +233,10 @@ http.createServer((request, response) => {
 
 def test_a_task_finds_the_apis_by_its_environment(engine, tmp_path):
     """The app is behind a NAT gateway; nobody has signed its request, so STS refuses it."""
-    engine.up(node_app(tmp_path / "caller", server=SERVER))
-    answer = json.loads(engine.get(engine.url("caller"))[1])
+    app = node_app(tmp_path / "caller", server=SERVER)
+    engine.up(app)
+    answer = json.loads(engine.get(engine.url(app))[1])
     assert answer["status"] == 403
     assert {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SECRETS_MANAGER"} <= set(answer["variables"])
-    [first, *_] = engine.status("caller")["tasks"]
+    [first, *_] = engine.status(app)["tasks"]
     assert environment_of(engine, first["id"])["AWS_ENDPOINT_URL_ECR"] == f"http://api.ecr.{REGION}.amazonaws.com:443"
