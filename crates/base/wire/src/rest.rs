@@ -131,7 +131,7 @@ fn from_query(
     member: &'static MemberSchema,
     query: &Pairs,
 ) -> Result<Option<Value>, ApiError> {
-    let own = query.iter().filter(|(name, _)| name == member.wire).map(|(_, value)| value.as_str());
+    let mut own = query.iter().filter(|(name, _)| name == member.wire).map(|(_, value)| value.as_str());
     match member.shape {
         Shape::List { member: item, .. } => {
             let items =
@@ -143,7 +143,7 @@ fn from_query(
             let entries = entries.map(|(name, value)| (name.clone(), Value::String(value.clone())));
             Ok(Some(Value::Map(entries.collect())))
         }
-        _ => own.last().map(|text| one(operation, member, text)).transpose(),
+        _ => own.next_back().map(|text| one(operation, member, text)).transpose(),
     }
 }
 
@@ -286,7 +286,7 @@ pub(crate) fn encode_target(operation: &'static OperationSchema, input: &Value) 
                 path = path.replace(&format!("{{{}+}}", member.wire), &percent::encode_path(&text));
             }
             (Place::Query, Value::List(items)) => {
-                query.extend(items.iter().filter_map(|item| pair(member.wire, item)))
+                query.extend(items.iter().filter_map(|item| pair(member.wire, item)));
             }
             (Place::Query, Value::Map(entries)) => {
                 query.extend(entries.iter().filter_map(|(key, item)| pair(key, item)));
