@@ -40,7 +40,7 @@ fn describe_dhcp_options(
             "key" => chosen.retain(|_| configurations.iter().any(|(key, _)| matches_any(patterns, key))),
             "owner-id" => chosen.retain(|_| matches_any(patterns, &cx.scope().account)),
             "value" => {
-                chosen.retain(|_| configurations.iter().any(|(_, value)| matches_any(patterns, value)))
+                chosen.retain(|_| configurations.iter().any(|(_, value)| matches_any(patterns, value)));
             }
             tag if tag == "tag-key" || tag.starts_with("tag:") => chosen.clear(),
             _ => return Err(unknown(name)),

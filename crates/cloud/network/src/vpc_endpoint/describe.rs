@@ -95,9 +95,9 @@ fn dns_options(record: &str) -> Option<ec2::DnsOptions> {
     Some(ec2::DnsOptions { dns_record_ip_type: Some(record.into()), ..Default::default() })
 }
 
-fn group(tx: &Tx, id: &String) -> ec2::SecurityGroupIdentifier {
+fn group(tx: &Tx, id: &str) -> ec2::SecurityGroupIdentifier {
     ec2::SecurityGroupIdentifier {
-        group_id: Some(id.clone()),
+        group_id: Some(id.to_owned()),
         group_name: tx.get::<SecurityGroup>(id).map(|group| group.name.clone()),
     }
 }
