@@ -47,8 +47,7 @@ pub fn authorize(
 /// # Errors
 /// AWS's denial, in the form of the service that the action belongs to.
 pub fn authorize_with(tx: &Tx, caller: &Caller, access: Access) -> Result<(), ApiError> {
-    let owner = access.owner.or_else(|| Arn::parse(access.resource).map(|arn| arn.account));
-    let foreign = owner.is_some_and(|owner| !owner.is_empty() && owner != caller.account);
+    let foreign = is_foreign(access.owner, access.resource, &caller.account);
     if is_administrator(caller) && !foreign && access.resource_policy.is_none() {
         return Ok(());
     }
@@ -56,6 +55,12 @@ pub fn authorize_with(tx: &Tx, caller: &Caller, access: Access) -> Result<(), Ap
     let relation = if foreign { Relation::OtherAccount } else { Relation::SameAccount };
     let verdict = verdict(tx, caller, &access, policy.as_ref(), relation)?;
     allowed(caller, access.action, access.resource, verdict)
+}
+
+/// Whether a resource is another account's. What is AWS's own, as its managed policies, is everybody's.
+pub(crate) fn is_foreign(owner: Option<&str>, resource: &str, account: &str) -> bool {
+    let owner = owner.or_else(|| Arn::parse(resource).map(|arn| arn.account));
+    owner.is_some_and(|owner| !matches!(owner, "" | "aws") && owner != account)
 }
 
 /// Whether the policy of the VPC endpoint that a request came through lets it pass: a condition besides the others.

@@ -11,6 +11,7 @@ use pileus_aws::iam::{
 use pileus_core::{ApiError, Arn};
 use pileus_service::{Caller, Context, Router};
 
+use crate::authorize::is_foreign;
 use crate::global::globally;
 use crate::grants::Grantee as _;
 use crate::group::Group;
@@ -176,8 +177,7 @@ fn answer(subject: &Subject, question: Question) -> Result<SimulatePolicyRespons
 }
 
 fn decide(subject: &Subject, policy: Option<&Policy>, owner: Option<&str>, request: &Request) -> EvaluationResult {
-    let owner = owner.or_else(|| Arn::parse(request.resource).map(|arn| arn.account));
-    let foreign = owner.is_some_and(|owner| !owner.is_empty() && owner != subject.account);
+    let foreign = is_foreign(owner, request.resource, &subject.account);
     let applying = Applying {
         identity: &subject.identity,
         boundary: subject.boundary.as_deref(),

@@ -32,7 +32,11 @@ pub(super) fn operations(router: &mut Router) {
 }
 
 fn update_role(cx: &mut Context, input: UpdateRoleRequest) -> Result<UpdateRoleResponse, ApiError> {
-    let mut role = Role::named(cx.tx, &input.role_name)?;
+    // Of a role of a service only the description can be changed.
+    let mut role = match input.max_session_duration {
+        Some(_) => Role::named(cx.tx, &input.role_name)?,
+        None => find(cx.tx, &input.role_name)?,
+    };
     if let Some(description) = input.description {
         role.description = Some(description).filter(|text| !text.is_empty());
     }
@@ -84,7 +88,7 @@ fn update_assume_role_policy(
 }
 
 fn tag_role(cx: &mut Context, input: TagRoleRequest) -> Result<Unit, ApiError> {
-    let mut role = Role::named(cx.tx, &input.role_name)?;
+    let mut role = find(cx.tx, &input.role_name)?;
     add_tags(&mut role.tags, input.tags)?;
     cx.tx.put(role);
     Ok(Unit {})
@@ -92,7 +96,7 @@ fn tag_role(cx: &mut Context, input: TagRoleRequest) -> Result<Unit, ApiError> {
 
 /// Keys that it does not have are no error, as in AWS.
 fn untag_role(cx: &mut Context, input: &UntagRoleRequest) -> Result<Unit, ApiError> {
-    let mut role = Role::named(cx.tx, &input.role_name)?;
+    let mut role = find(cx.tx, &input.role_name)?;
     role.tags.retain(|key, _| !input.tag_keys.contains(key));
     cx.tx.put(role);
     Ok(Unit {})

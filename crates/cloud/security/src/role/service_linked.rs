@@ -85,7 +85,8 @@ pub fn service_linked_role(
 ) -> Result<String, ApiError> {
     let service = known(service)?;
     tx.within(tx.scope().global(), |tx| {
-        let role = get(tx, service.role).unwrap_or_else(|| make(tx, ids, now, service, None));
+        let description = Some(service.description.to_owned());
+        let role = get(tx, service.role).unwrap_or_else(|| make(tx, ids, now, service, description));
         Ok(role.arn(tx.scope()))
     })
 }
@@ -101,13 +102,12 @@ fn make(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, service: &Service, descrip
         service.principal
     );
     let policy = format!("arn:aws:iam::aws:policy/aws-service-role/{}", service.policy);
-    let default = || Some(service.description.to_owned()).filter(|text| !text.is_empty());
     let role = Role {
         name: service.role.to_owned(),
         path: format!("/aws-service-role/{}/", service.principal),
         id: format!("AROA{}", ids.base32(17)),
         trust,
-        description: description.filter(|text| !text.is_empty()).or_else(default),
+        description: description.filter(|text| !text.is_empty()),
         max_session_seconds: 3600,
         created: now,
         tags: Tags::new(),
