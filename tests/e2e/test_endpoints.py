@@ -27,13 +27,13 @@ for url in sys.argv[1:]:
 # The same with an SDK: prints what came of one call.
 CALL = """
 import json, sys, boto3, botocore.config, botocore.exceptions
-service, operation, key, secret = sys.argv[1:5]
+service, operation, key, secret, arguments = sys.argv[1:6]
 config = botocore.config.Config(connect_timeout=2, retries={"total_max_attempts": 1}, proxies={})
 host = f"http://{service}.us-east-1.amazonaws.com:443"
 client = boto3.client(service, region_name="us-east-1", endpoint_url=host, config=config,
                       aws_access_key_id=key, aws_secret_access_key=secret)
 try:
-    print(json.dumps({"ok": getattr(client, operation)()}, default=str))
+    print(json.dumps({"ok": getattr(client, operation)(**json.loads(arguments))}, default=str))
 except botocore.exceptions.ClientError as error:
     print(json.dumps({"code": error.response["Error"]["Code"]}))
 """
@@ -65,8 +65,8 @@ class Place:
         assert set(found) <= {"answered", "silent"}, found
         return {service for service, word in zip(services, found) if word == "answered"}
 
-    def call(self, service, operation, key):
-        [line] = self.python(CALL, service, operation, key["AccessKeyId"], key["SecretAccessKey"])
+    def call(self, service, operation, key, **arguments):
+        [line] = self.python(CALL, service, operation, key["AccessKeyId"], key["SecretAccessKey"], json.dumps(arguments))
         return json.loads(line)
 
 
@@ -86,6 +86,15 @@ def network(engine, tmp_path):
     place = Place(engine, tmp_path, made["NetworkInterfaceId"], "10.0.0.2")
     wait_for(place.space.exists, "the interface's namespace")
     return {"ec2": ec2, "vpc": vpc, "subnet": subnet, "table": table, "place": place} | groups
+
+
+def issued_key(engine):
+    """The access key of a user who may do everything."""
+    iam = engine.client("iam")
+    iam.create_user(UserName="task")
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="task", PolicyName="all", PolicyDocument=json.dumps(everything))
+    return iam.create_access_key(UserName="task")["AccessKey"]
 
 
 def endpoint(network, service, **options):
@@ -121,11 +130,7 @@ def test_an_interface_endpoint_is_the_only_way_and_its_group_guards_it(engine, n
     wait_for(lambda: place.reaches("secretsmanager"), "the rule")
     assert place.reaches(*services) == {"secretsmanager"}
     # As whom: only credentials that were issued here, and only what the endpoint's policy allows.
-    iam = engine.client("iam")
-    iam.create_user(UserName="task")
-    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    iam.put_user_policy(UserName="task", PolicyName="all", PolicyDocument=json.dumps(everything))
-    key = iam.create_access_key(UserName="task")["AccessKey"]
+    key = issued_key(engine)
     assert "ok" in place.call("secretsmanager", "list_secrets", key)
     forged = place.call("secretsmanager", "list_secrets", {"AccessKeyId": "test", "SecretAccessKey": "test"})
     assert forged == {"code": "UnrecognizedClientException"}
@@ -134,6 +139,10 @@ def test_an_interface_endpoint_is_the_only_way_and_its_group_guards_it(engine, n
     assert place.call("secretsmanager", "list_secrets", key) == {"code": "AccessDeniedException"}
     ec2.modify_vpc_endpoint(VpcEndpointId=made["VpcEndpointId"], ResetPolicy=True)
     assert "ok" in place.call("secretsmanager", "list_secrets", key)
+    # Another engine opens the doors again.
+    engine.kill()
+    engine.cli("start")
+    wait_for(lambda: "ok" in place.call("secretsmanager", "list_secrets", key), "the next engine")
     # Without private DNS the service's name leads nowhere again.
     ec2.modify_vpc_endpoint(VpcEndpointId=made["VpcEndpointId"], PrivateDnsEnabled=False)
     wait_for(lambda: not place.reaches("secretsmanager"), "the name to change")
@@ -145,11 +154,21 @@ def test_an_interface_endpoint_is_the_only_way_and_its_group_guards_it(engine, n
     assert [item["Error"]["Code"] for item in again] == ["InvalidVpcEndpointId.NotFound"]
 
 
-def test_a_gateway_endpoint_leads_to_s3_alone(network):
+def test_a_gateway_endpoint_leads_to_s3_alone(engine, network):
     ec2, place = network["ec2"], network["place"]
     made = endpoint(network, "s3", RouteTableIds=[network["table"]])
     services = ("secretsmanager", "s3")
     assert place.reaches(*services) == {"s3"}
+    # By an SDK, which puts the bucket into the host name; the endpoint's policy holds for all who come this way.
+    key = issued_key(engine)
+    engine.client("s3").create_bucket(Bucket="task-files")
+    assert "ok" in place.call("s3", "put_object", key, Bucket="task-files", Key="a", Body="b")
+    listed = place.call("s3", "list_objects_v2", key, Bucket="task-files")["ok"]["Contents"]
+    assert [item["Key"] for item in listed] == ["a"]
+    policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "*"}]}
+    ec2.modify_vpc_endpoint(VpcEndpointId=made["VpcEndpointId"], PolicyDocument=json.dumps(policy))
+    assert place.call("s3", "put_object", key, Bucket="task-files", Key="a", Body="b") == {"code": "AccessDenied"}
+    assert "ok" in place.call("s3", "list_objects_v2", key, Bucket="task-files")
     [table] = ec2.describe_route_tables(RouteTableIds=[network["table"]])["RouteTables"]
     [route] = [route for route in table["Routes"] if route["GatewayId"] == made["VpcEndpointId"]]
     [prefixes] = ec2.describe_prefix_lists(PrefixListIds=[route["DestinationPrefixListId"]])["PrefixLists"]
