@@ -332,6 +332,11 @@ resource "aws_acm_certificate" "web" {
   lifecycle { create_before_destroy = true }
 }
 
+resource "aws_acm_certificate" "imported" {
+  certificate_body = file("own.pem")
+  private_key      = file("own.key")
+}
+
 resource "aws_acm_certificate_validation" "web" {
   certificate_arn = aws_acm_certificate.web.arn
 }
@@ -354,6 +359,8 @@ output "certificate" { value = data.aws_acm_certificate.web.arn == aws_acm_certi
 @pytest.mark.skipif(missing() is not None, reason=f"NO TERRAFORM HERE: {missing()}")
 def test_terraform(engine, tmp_path):
     (tmp_path / "main.tf").write_text(CONFIGURATION)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "own.key", "-out", "own.pem",
+                    "-days", "30", "-subj", "/CN=own.example.com"], cwd=tmp_path, check=True, capture_output=True)
     configuration = Terraform(tmp_path, engine)
     configuration.apply()
     configuration.assert_no_drift()
