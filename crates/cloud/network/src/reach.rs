@@ -8,15 +8,18 @@ use pileus_contract::fabric::TrafficSpec;
 use pileus_state::Tx;
 
 use crate::endpoints::Service;
+use crate::network_acl::Entry;
 use crate::route_table::{Destination, Target};
 use crate::security_group::Peer;
 use crate::vpc_endpoint::Way;
 use crate::{
-    Interface, InternetGateway, NatGateway, RouteTable, Rule, Subnet, Vpc, VpcEndpoint, prefix_list,
-    public_pool, vpc_endpoint,
+    Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, Rule, Subnet, Vpc, VpcEndpoint,
+    prefix_list, public_pool, vpc_endpoint,
 };
 
 const HTTPS: u16 = 443;
+/// The first and the last port from which Linux opens connections, where the answers must get through.
+const ANSWERS: [u16; 2] = [32768, 60999];
 
 /// Where a task is, or would be.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +72,8 @@ impl Look<'_> {
         if vpc_endpoint::of_vpc(self.tx, &self.subnet.vpc, self.service, gateway).is_none() {
             self.through_table(&table, address)?;
         }
-        self.leaves(address, &[])
+        self.leaves(address, &[])?;
+        self.passes(&self.subnet.id, address, true)
     }
 
     /// The name leads to the endpoint, so no other way counts.
@@ -78,6 +82,7 @@ impl Look<'_> {
         for (_, id) in endpoint.interfaces() {
             let Some(interface) = self.tx.get::<Interface>(id) else { continue };
             problem = self.leaves(interface.address, &interface.groups).and_then(|()| {
+                self.crosses(&interface.subnet, interface.address)?;
                 let open =
                     interface.groups.iter().any(|group| self.allows(group, false, None, self.place.groups));
                 if open { Ok(()) } else { Err(self.closed(endpoint, &interface.groups)) }
@@ -100,6 +105,37 @@ impl Look<'_> {
         )
     }
 
+    /// Whether the network ACLs between the task's subnet and another let the connection through.
+    fn crosses(&self, other: &str, address: Ipv4Addr) -> Result<(), String> {
+        if other == self.subnet.id {
+            return Ok(());
+        }
+        self.passes(&self.subnet.id, address, true)?;
+        self.passes(other, self.subnet.cidr.network(), false)
+    }
+
+    /// Whether the ACL of a subnet lets connections with an address out or in, and their answers back.
+    fn passes(&self, subnet: &str, address: Ipv4Addr, out: bool) -> Result<(), String> {
+        let Some(acl) = self.tx.find::<NetworkAcl>(|acl| acl.associations.contains_key(subnet)) else {
+            return Ok(());
+        };
+        let (there, back) = if out { (&acl.egress, &acl.ingress) } else { (&acl.ingress, &acl.egress) };
+        if !allowed(there, address, HTTPS) {
+            return Err(format!(
+                "the network ACL {} of {subnet} does not allow TCP port 443 with {address}",
+                acl.id
+            ));
+        }
+        if !ANSWERS.iter().all(|port| allowed(back, address, *port)) {
+            let [first, last] = ANSWERS;
+            return Err(format!(
+                "the network ACL {} of {subnet} does not allow the answers, to TCP ports {first}-{last}",
+                acl.id
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether the task's own groups let it speak to an address, which carries `groups`.
     fn leaves(&self, address: Ipv4Addr, groups: &[String]) -> Result<(), String> {
         if self.place.groups.iter().any(|group| self.allows(group, true, Some(address), groups)) {
@@ -114,11 +150,6 @@ impl Look<'_> {
     /// Whether a rule of a group allows the port with a peer, which has an address, or is anywhere in the task's
     /// subnet, and carries groups.
     fn allows(&self, group: &str, egress: bool, address: Option<Ipv4Addr>, groups: &[String]) -> bool {
-        let port = |traffic: &TrafficSpec| match traffic {
-            TrafficSpec::All => true,
-            TrafficSpec::Tcp { from, to } => (*from..=*to).contains(&HTTPS),
-            _ => false,
-        };
         let rule = |rule: &Rule| {
             let peer = match &rule.peer {
                 Peer::Group(id) => groups.contains(id),
@@ -127,7 +158,7 @@ impl Look<'_> {
                     None => block.contains(&self.subnet.cidr),
                 }),
             };
-            rule.group == group && rule.egress == egress && peer && port(&rule.traffic)
+            rule.group == group && rule.egress == egress && peer && covers(&rule.traffic, HTTPS)
         };
         self.tx.find::<Rule>(rule).is_some()
     }
@@ -209,6 +240,23 @@ impl Look<'_> {
     }
 }
 
+/// Whether a kind of traffic includes TCP to a port.
+fn covers(traffic: &TrafficSpec, port: u16) -> bool {
+    match traffic {
+        TrafficSpec::All => true,
+        TrafficSpec::Tcp { from, to } => (*from..=*to).contains(&port),
+        TrafficSpec::Protocol(number) => *number == 6,
+        TrafficSpec::Udp { .. } | TrafficSpec::Icmp { .. } => false,
+    }
+}
+
+/// What the first entry that matches says; the end denies.
+fn allowed(entries: &[Entry], address: Ipv4Addr, port: u16) -> bool {
+    let mut matching =
+        entries.iter().filter(|entry| entry.peer.contains(&address) && covers(&entry.traffic, port));
+    matching.next().is_some_and(|entry| entry.allow)
+}
+
 #[cfg(test)]
 mod tests {
     use pileus_aws::ec2;
@@ -247,6 +295,20 @@ mod tests {
         assert_eq!(problem(&cloud, &subnet, &tasks, true, "ecr.api"), None);
         let private = problem(&cloud, &subnet, &tasks, false, "ecr.api").unwrap();
         assert!(private.contains("no public IP address"), "{private}");
+        let acls = cloud.ok::<ec2::ops::DescribeNetworkAcls>(Default::default()).network_acls.unwrap();
+        let answers = |port: i64| ec2::CreateNetworkAclEntryRequest {
+            network_acl_id: acls[0].network_acl_id.clone().unwrap(),
+            rule_number: 1,
+            protocol: "6".into(),
+            rule_action: "deny".into(),
+            egress: false,
+            cidr_block: Some("0.0.0.0/0".into()),
+            port_range: Some(ec2::PortRange { from: Some(1024), to: Some(port) }),
+            ..Default::default()
+        };
+        cloud.ok::<ec2::ops::CreateNetworkAclEntry>(answers(65535));
+        let blocked = problem(&cloud, &subnet, &tasks, true, "ecr.api").unwrap();
+        assert!(blocked.contains("does not allow the answers"), "{blocked}");
     }
 
     #[test]
