@@ -29,6 +29,7 @@ impl Watch {
             }
         }
         addresses_are_unique(after);
+        protected_tasks_stay(before, after, now);
         for (scope, service) in after.all::<Service>() {
             if service.status != ServiceStatus::Active {
                 continue;
@@ -71,10 +72,24 @@ fn live(state: &State, service: &Service) -> Vec<Arc<Task>> {
 
 fn is_healthy(tx: &Tx, task: &Task) -> bool {
     task.status == TaskStatus::Running
+        && task.health().is_none_or(|health| health.as_str() == "HEALTHY")
         && task.targets.iter().all(|target| {
             target::health(tx, &target.target_group, task.network.address, target.port)
                 .is_ok_and(|view| view.state == TargetState::Healthy)
         })
+}
+
+/// A task under protection is not stopped to scale in or to deploy.
+fn protected_tasks_stay(before: &State, after: &State, now: Timestamp) {
+    for (scope, old) in before.all::<Task>().filter(|(_, task)| task.is_live() && task.is_protected(now)) {
+        let active = old.service.as_ref().is_some_and(|membership| {
+            let key = Service::key_of(&old.cluster, &membership.service);
+            after.get::<Service>(scope, &key).is_some_and(|service| service.status == ServiceStatus::Active)
+        });
+        let stop = after.get::<Task>(scope, &old.id).and_then(|task| task.stop.clone());
+        let scaled = stop.is_some_and(|stop| stop.reason.starts_with("Scaling activity"));
+        assert!(!active || !scaled, "{now}: {} was stopped under protection", old.id);
+    }
 }
 
 /// No two tasks that have not been stopped share an address.

@@ -31,6 +31,8 @@ const PORT: u16 = 3000;
 /// One simulated engine with its machine.
 pub struct Sim {
     pub cloud: Cloud,
+    /// Containers of the versions to come have a health check of their own.
+    pub checked: bool,
     machine: Machine,
     random: IdGen,
     /// By image digest.
@@ -55,6 +57,7 @@ impl Sim {
         let place = place::build(&mut cloud);
         let mut sim = Self {
             cloud,
+            checked: false,
             machine: Machine::default(),
             random: IdGen::seeded(seed ^ 0x5eed),
             behaviours: BTreeMap::new(),
@@ -76,14 +79,14 @@ impl Sim {
     pub fn version(&mut self, behaviour: Behaviour) -> String {
         let content = format!("version {}", self.behaviours.len() + 1);
         let digest = pileus_kit::push_image(&mut self.cloud, "web", &content, None);
-        let definition = place::definition(&mut self.cloud, &digest);
+        let definition = place::definition(&mut self.cloud, &digest, self.checked);
         self.behaviours.insert(digest, behaviour);
         definition
     }
 
     /// Registers a revision whose image was never pushed.
     pub fn version_without_image(&mut self) -> String {
-        place::definition(&mut self.cloud, &format!("sha256:{:064x}", 0))
+        place::definition(&mut self.cloud, &format!("sha256:{:064x}", 0), self.checked)
     }
 
     /// Creates the service `web`; its deployment configuration may be changed in `with`.
@@ -143,6 +146,24 @@ impl Sim {
         if !ids.is_empty() {
             let id = ids[self.random.below(ids.len())].clone();
             self.machine.schedule(self.cloud.now, Happening::Checked(id, healthy));
+            self.work();
+        }
+    }
+
+    /// A live task, drawn from the seed, is protected for so long.
+    ///
+    /// # Panics
+    /// The request is refused.
+    pub fn protect(&mut self, minutes: i64) {
+        let tasks = self.tasks();
+        if !tasks.is_empty() {
+            let task = tasks[self.random.below(tasks.len())].clone();
+            self.cloud.ok::<ecs::ops::UpdateTaskProtection>(ecs::UpdateTaskProtectionRequest {
+                cluster: "default".into(),
+                tasks: vec![task],
+                protection_enabled: true,
+                expires_in_minutes: Some(minutes),
+            });
             self.work();
         }
     }
@@ -289,7 +310,7 @@ impl Sim {
             Effect::Start(task) => {
                 let after = Duration::from_millis(20 + self.random.below(3000) as u64);
                 let happening = match self.behaviour(&task) {
-                    Some(behaviour) if behaviour != Behaviour::NoStart => Happening::Started(task.id),
+                    Some((behaviour, _)) if behaviour != Behaviour::NoStart => Happening::Started(task.id),
                     _ => Happening::NotStarted(task.id),
                 };
                 self.machine.schedule(now + after, happening);
@@ -304,11 +325,13 @@ impl Sim {
         }
     }
 
-    fn behaviour(&self, task: &TaskRef) -> Option<Behaviour> {
+    /// How the task's app behaves, and whether its container is checked.
+    fn behaviour(&self, task: &TaskRef) -> Option<(Behaviour, bool)> {
         let namespace = |interface: &str| PathBuf::from(interface);
         let spec =
             pileus_compute::task_spec(&self.cloud.state, task, &namespace, None, Default::default()).ok()?;
-        self.behaviours.get(&spec.containers[0].image).copied()
+        let container = &spec.containers[0];
+        Some((*self.behaviours.get(&container.image)?, container.health_check.is_some()))
     }
 
     /// What happens on the machine, without a report of it.
@@ -318,8 +341,8 @@ impl Sim {
             Happening::Started(id) => {
                 let found = check::task(&self.cloud.state, id);
                 let Some((task, address)) = found else { return };
-                if let Some(behaviour) = self.behaviour(&task) {
-                    self.machine.start(id, address, behaviour, now);
+                if let Some((behaviour, checked)) = self.behaviour(&task) {
+                    self.machine.start(id, address, behaviour, checked, now);
                 }
             }
             Happening::Removed(id) => {
@@ -355,8 +378,14 @@ impl Sim {
                 self.machine.busy.remove(&task);
                 self.report(Report::Removed { task });
             }
-            // The next look at the balancer tells it.
-            Happening::Checked(..) => {}
+            // The next look at the balancer tells it; what the shim says of its container comes by itself.
+            Happening::Checked(id, _) => {
+                let state = self.machine.tasks.get(&id).map(|task| task.state.clone());
+                let checked = |state: &pileus_contract::TaskState| state.containers[0].health.is_some();
+                if let Some(state) = state.filter(checked) {
+                    self.report(Report::Present(state));
+                }
+            }
         }
     }
 }

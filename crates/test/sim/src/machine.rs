@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use pileus_contract::TaskState;
-use pileus_contract::containers::{ContainerState, ContainerStatus, Exit};
+use pileus_contract::containers::{self, ContainerState, ContainerStatus, Exit};
 use pileus_contract::proxy::{Health, UnhealthyReason};
 use pileus_core::Timestamp;
 
@@ -32,7 +32,7 @@ pub(crate) enum Happening {
     Exited(String, i32),
     Stopped(String),
     Removed(String),
-    /// The balancer has checked the task often enough to tell its health.
+    /// The balancer, and the container's own check where it has one, have looked often enough to tell its health.
     Checked(String, bool),
 }
 
@@ -72,12 +72,19 @@ impl Machine {
     }
 
     /// The task's processes run from now on.
-    pub(crate) fn start(&mut self, id: &str, address: Ipv4Addr, behaviour: Behaviour, now: Timestamp) {
+    pub(crate) fn start(
+        &mut self,
+        id: &str,
+        address: Ipv4Addr,
+        behaviour: Behaviour,
+        checked: bool,
+        now: Timestamp,
+    ) {
         let containers = vec![ContainerState {
             name: "web".into(),
             runtime_id: id.to_owned(),
             status: ContainerStatus::Running { since: now, pid: 1 },
-            health: None,
+            health: checked.then_some(containers::Health::Unknown),
             restarts: 0,
         }];
         let state = TaskState { id: id.to_owned(), containers, ended: false };
@@ -114,6 +121,10 @@ impl Machine {
         if let Some(task) = self.tasks.get_mut(id) {
             let sick = Health::Unhealthy(UnhealthyReason::Timeout);
             task.health = Some(if healthy { Health::Healthy } else { sick });
+            for container in task.state.containers.iter_mut().filter(|it| it.health.is_some()) {
+                let said = if healthy { containers::Health::Healthy } else { containers::Health::Unhealthy };
+                container.health = Some(said);
+            }
         }
     }
 }

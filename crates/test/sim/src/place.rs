@@ -121,7 +121,7 @@ fn target_group(cloud: &mut Cloud, vpc: &str) -> String {
 }
 
 /// Registers the next revision of the family `web`, whose image has this digest; returns its ARN.
-pub(crate) fn definition(cloud: &mut Cloud, digest: &str) -> String {
+pub(crate) fn definition(cloud: &mut Cloud, digest: &str, checked: bool) -> String {
     let container = ecs::ContainerDefinition {
         name: Some("web".into()),
         image: Some(format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/web@{digest}")),
@@ -129,6 +129,8 @@ pub(crate) fn definition(cloud: &mut Cloud, digest: &str) -> String {
             container_port: Some(PORT.into()),
             ..Default::default()
         }]),
+        health_check: checked
+            .then(|| ecs::HealthCheck { command: vec!["CMD".into(), "check".into()], ..Default::default() }),
         ..Default::default()
     };
     let input = ecs::RegisterTaskDefinitionRequest {

@@ -15,6 +15,8 @@ enum Act {
     Scale(i64),
     Crash,
     Turn(bool),
+    /// For so many minutes.
+    Protect(i64),
     Restart,
     Wait(u64),
 }
@@ -36,6 +38,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0_i64..6).prop_map(Act::Scale),
         3 => Just(Act::Crash),
         2 => any::<bool>().prop_map(Act::Turn),
+        1 => (1_i64..20).prop_map(Act::Protect),
         2 => Just(Act::Restart),
         4 => (0_u64..90).prop_map(Act::Wait),
     ]
@@ -55,6 +58,7 @@ fn perform(sim: &mut Sim, act: &Act) {
         Act::Scale(desired) => sim.scale(*desired),
         Act::Crash => sim.crash(),
         Act::Turn(healthy) => sim.turn(*healthy),
+        Act::Protect(minutes) => sim.protect(*minutes),
         Act::Restart => sim.restart(),
         Act::Wait(seconds) => sim.run(Duration::from_secs(*seconds)),
     }
@@ -97,12 +101,14 @@ proptest! {
         seed in any::<u64>(),
         percentages in percentages(),
         breaker in any::<bool>(),
+        checked in any::<bool>(),
         desired in 0_i64..5,
         // With one task, most percentages allow no update at all.
         at_last in 2_i64..5,
         acts in proptest::collection::vec(act(), 1..14),
     ) {
         let mut sim = Sim::new(pileus_sim::seed(seed));
+        sim.checked = checked;
         let first = sim.version(Behaviour::Good { ready: Duration::from_secs(3) });
         sim.create(&first, desired, configuration(percentages, breaker));
         for act in &acts {

@@ -470,3 +470,36 @@ fn secrets_are_read_as_the_execution_role_and_shown_nowhere() {
     let keyed = |name: &str| spec.containers[0].environment.get(name).is_some();
     assert!(keyed("AWS_ENDPOINT_URL_SECRETS_MANAGER") && !keyed("PASSWORD"));
 }
+
+#[test]
+fn what_would_fail_on_aws_is_told_once_and_fails_where_the_engine_is_strict() {
+    let (mut cloud, place) = ready();
+    cloud.ok::<ops::CreateService>(ecs::CreateServiceRequest {
+        load_balancers: None,
+        ..crate::testing::service(&place, 2)
+    });
+    // The tasks are made, and then their interfaces are there.
+    step(&mut cloud);
+    step(&mut cloud);
+    let warnings = |cloud: &mut Cloud| {
+        let input = ecs::DescribeServicesRequest { services: vec!["web".into()], ..Default::default() };
+        let services = cloud.ok::<ops::DescribeServices>(input).services.unwrap();
+        let events = services[0].events.clone().unwrap_or_default().into_iter();
+        events
+            .filter_map(|event| event.message)
+            .filter(|it| it.contains("would fail on AWS"))
+            .collect::<Vec<_>>()
+    };
+    let told = warnings(&mut cloud);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("api.ecr.us-east-1.amazonaws.com"), "{told:?}");
+    let pending = || Some("PENDING".to_owned());
+    let lenient = run(&mut cloud, request(&place));
+    assert_eq!(shown(&mut cloud, &lenient).last_status, pending(), "here it starts");
+    cloud.write(|cx| pileus_security::set_strict(cx.tx, true));
+    let strict = run(&mut cloud, request(&place));
+    let reason = shown(&mut cloud, &strict).stopped_reason.unwrap();
+    let expected = "ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull registry \
+                    auth from Amazon ECR: There is a connection issue";
+    assert!(reason.starts_with(expected), "{reason}");
+}
