@@ -4,6 +4,8 @@
 const CLOUD: &[&str] = &["core", "model", "aws", "state", "service", "contract"];
 /// What every crate below `crates/machine` may use: no AWS, no state.
 const MACHINE: &[&str] = &["core", "contract"];
+/// What compute stands on. Whoever tests on ECS services needs it too.
+const UNDER_COMPUTE: &[&str] = &["network", "balancing", "registry", "secrets", "security", "monitoring"];
 /// The crates that look at the whole from outside or above.
 const EVERYTHING: &[&str] = &["*"];
 
@@ -33,8 +35,8 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("storage", &[CLOUD, &["security"]]),
     ("network", &[CLOUD, &["security"]]),
     ("balancing", &[CLOUD, &["network", "certificates"]]),
-    ("compute", &[CLOUD, &["network", "balancing", "registry", "secrets", "security", "monitoring"]]),
-    ("scaling", &[CLOUD, &["compute", "monitoring"]]),
+    ("compute", &[CLOUD, UNDER_COMPUTE]),
+    ("scaling", &[CLOUD, &["compute", "monitoring", "security"], UNDER_COMPUTE]),
     // It speaks to an engine only as any client does.
     ("delivery", &[&["core", "model", "wire", "aws"]]),
     ("engine", &[EVERYTHING]),

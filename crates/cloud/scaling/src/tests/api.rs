@@ -31,8 +31,8 @@ fn register_update_deregister() {
          AWSServiceRoleForApplicationAutoScaling_ECSService"
     );
     let name = role.rsplit('/').next().unwrap().to_owned();
-    let made = pileus_aws::iam::GetRoleRequest { role_name: name };
-    assert_eq!(world.cloud.ok::<pileus_aws::iam::ops::GetRole>(made).role.unwrap().arn, Some(role));
+    let made = iam::GetRoleRequest { role_name: name };
+    assert_eq!(world.cloud.ok::<iam::ops::GetRole>(made).role.unwrap().arn, Some(role));
     assert_eq!(target.suspended_state.unwrap().dynamic_scaling_in_suspended, Some(false));
     let update = aas::RegisterScalableTargetRequest { min_capacity: None, ..range(0, 5) };
     let again = world.cloud.ok::<ops::RegisterScalableTarget>(update).scalable_target_arn.unwrap();
