@@ -33,7 +33,7 @@ pub fn open(dir: &Path) -> Result<Bulk, MachineError> {
 pub fn open_objects(dir: &Path) -> Result<Arc<dyn BlobStore>, MachineError> {
     let uploads = dir.join("uploads");
     match std::fs::remove_dir_all(&uploads) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("empty", &uploads)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("empty", &uploads)(error)),
         _ => Ok(Arc::new(blobs::Blobs::open(dir)?)),
     }
 }

@@ -103,10 +103,10 @@ impl Gate {
         let asker = asker(&state, who, arrival, cx.headers(), self.0.clock.now());
         check_headers(cx.headers())?;
         let (operation, name) = (cx.s3_op().name(), cx.s3_path().get_bucket_name());
-        if operation == "PostObject" {
-            return Err(not_implemented("uploads from forms (PostObject)").into());
-        }
-        let bucket = name.and_then(|name| pileus_storage::bucket::find(&state, name));
+        // A bucket that is to be made is nobody's yet; whether the name is taken is told to everybody.
+        let bucket = name
+            .filter(|_| operation != "CreateBucket")
+            .and_then(|name| pileus_storage::bucket::find(&state, name));
         if let Some(bucket) = &bucket {
             let expected = text(cx.headers(), "x-amz-expected-bucket-owner");
             if expected.is_some_and(|expected| expected != bucket.owner) {
@@ -138,7 +138,8 @@ impl Gate {
         let credential = found.map_err(|_| s3_error!(InvalidAccessKeyId))?;
         if let Some(expected) = &credential.session_token {
             let query = cx.uri().query().unwrap_or_default();
-            let in_query = parameter(query, "X-Amz-Security-Token");
+            let in_query =
+                parameter(query, "X-Amz-Security-Token").or_else(|| parameter(query, "x-amz-security-token"));
             let token = text(cx.headers(), "x-amz-security-token").map(str::to_owned).or(in_query);
             if token.as_deref() != Some(expected.reveal()) {
                 let message = "The provided token is malformed or otherwise invalid.";

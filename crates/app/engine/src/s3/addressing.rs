@@ -54,8 +54,9 @@ pub(super) fn is_s3(parts: &Parts) -> bool {
     }
 }
 
-/// Whether the request is signed in the way that came before SigV4, which only S3 has.
-pub(super) fn is_version_2(parts: &Parts) -> bool {
+/// Whether the request is signed in the way that came before SigV4. Only S3 has it still, for the presigned URLs that
+/// boto3 makes unless told otherwise.
+fn is_version_2(parts: &Parts) -> bool {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     header.is_some_and(|header| header.starts_with("AWS "))
         || parts

@@ -36,7 +36,7 @@ async fn source(s3: &Service, call: &Call, from: &CopySource, conditions: Condit
     };
     let state = s3.state();
     s3.engine.durable(state.version()).await;
-    let owned = pileus_storage::bucket::find(&state, bucket).ok_or_else(no_such_bucket)?;
+    let owned = bucket::find(&state, bucket).ok_or_else(no_such_bucket)?;
     let expected = text(&call.headers, "x-amz-source-expected-bucket-owner");
     if expected.is_some_and(|expected| expected != owned.owner) {
         return Err(pileus_storage::error::access_denied().into());

@@ -23,18 +23,20 @@ mod uploads;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use http_body_util::combinators::BoxBody;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Body as _, Incoming};
 use pileus_core::{ApiError, IdGen};
 use pileus_storage::checksum::{Algorithm, Digests};
-use pileus_storage::error::invalid_request;
+use pileus_storage::error::not_implemented;
 use pileus_storage::object::{Content, Description, Precondition};
 use pileus_storage::{bucket, object};
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use self::access::{Gate, Keys};
@@ -44,6 +46,11 @@ use self::service::Service;
 use crate::api::Engine;
 
 pub(crate) use self::sweep::{expire, sweep};
+
+/// How long a client may pause in the middle of a body.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The largest document, in bytes: 10,000 parts of an upload with their checksums.
+const MAX_DOCUMENT: usize = 8 << 20;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -69,6 +76,9 @@ impl S3 {
         builder.set_auth(Keys(engine.clone()));
         builder.set_access(Gate(engine.clone()));
         builder.set_host(Hosts);
+        let mut limits = S3Config::default();
+        limits.xml_max_body_size = MAX_DOCUMENT;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
         Self { engine: engine.clone(), service: builder.build() }
     }
 
@@ -76,6 +86,8 @@ impl S3 {
     /// bucket's rules.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
+        let (version, expects, has_body) =
+            (parts.version, parts.headers.contains_key(header::EXPECT), !body.is_end_stream());
         let mut response = match self.admit(&mut parts) {
             Err(refused) => written(refused),
             Ok(Admitted::Preflight(response)) => response.map(|()| empty()),
@@ -87,6 +99,12 @@ impl S3 {
                 response
             }
         };
+        // AWS says "100 Continue" in any case. A body that nobody reads gets none, and botocore then mistakes what comes
+        // next on the connection.
+        let continued = has_body && response.status().is_success();
+        if expects && !continued && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let id = self.engine.ids(|ids| ids.hex(16)).to_uppercase();
         for name in ["x-amz-request-id", "x-amz-id-2"] {
             if let Ok(value) = HeaderValue::from_str(&id) {
@@ -97,9 +115,10 @@ impl S3 {
     }
 
     fn admit(&self, parts: &mut Parts) -> Result<Admitted, Refused> {
-        if addressing::is_version_2(parts) {
-            let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
-            return Err(invalid_request(message).into());
+        let form = addressing::text(&parts.headers, "content-type").unwrap_or_default().to_ascii_lowercase();
+        if parts.method == Method::POST && form.starts_with("multipart/form-data") {
+            // Refused here, since `s3s` would read all of it first.
+            return Err(not_implemented("uploads from forms (PostObject)").into());
         }
         let state = self.engine.db.snapshot();
         if parts.method == Method::OPTIONS {
@@ -111,7 +130,7 @@ impl S3 {
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.service.call(request.map(s3s::Body::from)).await {
+        match self.service.call(request.map(paced)).await {
             Ok(response) => response.map(|body| body.map_err(io::Error::other).boxed()),
             Err(error) => {
                 let error: s3s::StdError = error.into();
@@ -121,6 +140,21 @@ impl S3 {
             }
         }
     }
+}
+
+/// A body whose sender may not pause for long.
+fn paced(body: Incoming) -> s3s::Body {
+    if body.is_end_stream() {
+        return s3s::Body::empty();
+    }
+    let frames = futures_util::stream::unfold(body, |mut body| async move {
+        let frame = match tokio::time::timeout(PAUSE, body.frame()).await {
+            Ok(frame) => frame?.map_err(io::Error::other),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, receive::PAUSED)),
+        };
+        Some((frame, body))
+    });
+    s3s::Body::http_body_unsync(StreamBody::new(frames))
 }
 
 enum Admitted {
@@ -163,7 +197,7 @@ fn lift_headers(parts: &mut Parts) {
 ///
 /// # Errors
 /// There is no such bucket, the key breaks a rule, or the bytes cannot be stored.
-#[expect(dead_code, reason = "the way for what delivers files: flow logs and access logs")]
+#[allow(dead_code, reason = "the way for what delivers files: flow logs and access logs")]
 pub(crate) async fn write_object(
     engine: &Engine,
     bucket: &str,

@@ -13,7 +13,7 @@ use pileus_storage::checksum::Algorithm;
 use pileus_storage::error::{invalid_argument, malformed_xml, no_such_key, precondition_failed};
 use pileus_storage::object::{self, Content, Description, Found, NULL_VERSION, Precondition, Version};
 use s3s::dto::{self, ETagCondition, TimestampFormat};
-use s3s::{S3Error, s3_error};
+use s3s::s3_error;
 
 use super::access::permit;
 use super::convert::{
@@ -178,7 +178,7 @@ pub(super) fn find(state: &State, call: &Call, bucket: &Bucket, wanted: &Wanted)
         Ok(Found::Object(version)) => Ok(version),
         Ok(Found::Marker(marker)) => {
             let mut error = if wanted.version_id.is_some() {
-                S3Error::from(Refused::from(not_allowed()).0)
+                Refused::from(not_allowed()).0
             } else {
                 Refused::from(hidden(state, call, bucket, no_such_key())).0
             };

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,8 +22,8 @@ use crate::api::Engine;
 
 /// The most that one request may store, in bytes: 5 GiB.
 const MAX_SIZE: u64 = 5 << 30;
-/// How long a client may pause in the middle of a body.
-const PAUSE: Duration = Duration::from_secs(60);
+/// What a body that paused for too long is known by.
+pub(super) const PAUSED: &str = "the client paused for too long";
 
 /// What the client says of the bytes that it sends.
 #[derive(Default)]
@@ -185,15 +184,12 @@ impl Reader {
     /// The next chunk; empty at the end.
     fn next(&mut self) -> Result<Bytes, ApiError> {
         let Some(body) = &mut self.body else { return Ok(Bytes::new()) };
-        match self.runtime.block_on(async { tokio::time::timeout(PAUSE, body.next()).await }) {
-            Ok(None) => Ok(Bytes::new()),
-            Ok(Some(Ok(chunk))) if chunk.is_empty() => self.next(),
-            Ok(Some(Ok(chunk))) => Ok(chunk),
-            Ok(Some(Err(error))) => Err(broken(&error.to_string())),
-            Err(_) => {
-                let message = "Your socket connection to the server was not read from or written to within the \
-                               timeout period.";
-                Err(ApiError::client("RequestTimeout", message))
+        loop {
+            match self.runtime.block_on(body.next()) {
+                None => return Ok(Bytes::new()),
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(chunk)) => return Ok(chunk),
+                Some(Err(error)) => return Err(broken(&error.to_string())),
             }
         }
     }
@@ -208,6 +204,10 @@ fn broken(error: &str) -> ApiError {
         let message = "The request signature we calculated does not match the signature you provided. Check your key \
                        and signing method.";
         ApiError::new("SignatureDoesNotMatch", 403, message)
+    } else if error.contains(PAUSED) {
+        let message =
+            "Your socket connection to the server was not read from or written to within the timeout period.";
+        ApiError::client("RequestTimeout", message)
     } else {
         incomplete()
     }

@@ -29,7 +29,9 @@ pub(crate) fn run(arguments: &Engine, home: &Path) -> Result<Exit, Failure> {
 
 fn log(arguments: &Engine) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&arguments.log)
-        .or_hint(format!("--log and {} take a level, such as debug", crate::env::LOG))?;
+        .or_hint(format!("--log and {} take a level, such as debug", crate::env::LOG))?
+        // It calls every refusal an error, and shows signatures when asked for more.
+        .add_directive("s3s=off".parse().expect("a directive"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
         Output::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
