@@ -6,7 +6,8 @@ use pileus_service::Caller;
 use pileus_state::Tx;
 
 use crate::policy::{
-    Applying, ContextKeys, Kind, Policy, Relation, Request, Source, Verdict, evaluate, parse, through_endpoint,
+    Applying, ContextKeys, Kind, Policy, Relation, Request, Source, Verdict, evaluate, parse,
+    through_endpoint,
 };
 use crate::subject::Subject;
 
@@ -67,7 +68,12 @@ pub(crate) fn is_foreign(owner: Option<&str>, resource: &str, account: &str) -> 
 ///
 /// # Errors
 /// AWS's denial, in the form of the service that the action belongs to.
-pub fn authorize_through(tx: &Tx, caller: &Caller, endpoint: &Policy, access: &Access) -> Result<(), ApiError> {
+pub fn authorize_through(
+    tx: &Tx,
+    caller: &Caller,
+    endpoint: &Policy,
+    access: &Access,
+) -> Result<(), ApiError> {
     let subject = Subject::of(tx.base(), caller)?;
     let mut keys = access.keys.clone();
     keys.extend(subject.keys.clone());
@@ -124,8 +130,10 @@ pub(crate) fn is_administrator(caller: &Caller) -> bool {
 
 /// The denial in the form of the action's service.
 pub(crate) fn denied(caller: &Caller, action: &str, resource: &str, reason: &str) -> ApiError {
-    let message =
-        format!("User: {} is not authorized to perform: {action} on resource: {resource} {reason}", caller.arn);
+    let message = format!(
+        "User: {} is not authorized to perform: {action} on resource: {resource} {reason}",
+        caller.arn
+    );
     denial(action.split(':').next().unwrap_or_default(), message.trim_end())
 }
 

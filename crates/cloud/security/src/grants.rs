@@ -64,7 +64,8 @@ pub(crate) fn put_inline<G: Grantee>(
     let inline = &mut grantee.grants_mut().inline;
     inline.insert(policy, document);
     if inline.values().map(|document| characters(document)).sum::<usize>() > G::MAX_INLINE {
-        let message = format!("Maximum policy size of {} bytes exceeded for {} {name}", G::MAX_INLINE, G::NAME);
+        let message =
+            format!("Maximum policy size of {} bytes exceeded for {} {name}", G::MAX_INLINE, G::NAME);
         return Err(limit_exceeded(message));
     }
     cx.tx.put(grantee);
@@ -78,7 +79,11 @@ pub(crate) fn inline<G: Grantee>(cx: &Context, name: &str, policy: &str) -> Resu
     Ok(url_encoded(document))
 }
 
-pub(crate) fn delete_inline<G: Grantee>(cx: &mut Context, name: &str, policy: &str) -> Result<Unit, ApiError> {
+pub(crate) fn delete_inline<G: Grantee>(
+    cx: &mut Context,
+    name: &str,
+    policy: &str,
+) -> Result<Unit, ApiError> {
     let mut grantee = G::named(cx.tx, name)?;
     grantee.grants_mut().inline.remove(policy).ok_or_else(|| no_inline::<G>(policy))?;
     cx.tx.put(grantee);

@@ -71,7 +71,8 @@ pub(crate) fn operations(router: &mut Router) {
 /// The provider that `arn` names, in the (global) scope of the transaction.
 fn find(tx: &Tx, arn: &str) -> Result<Provider, ApiError> {
     let missing = || no_such_entity(format!("OpenIDConnect Provider not found for arn {arn}"));
-    let url = Arn::parse(arn).and_then(|arn| arn.resource.strip_prefix("oidc-provider/")).ok_or_else(missing)?;
+    let url =
+        Arn::parse(arn).and_then(|arn| arn.resource.strip_prefix("oidc-provider/")).ok_or_else(missing)?;
     let found = tx.get::<Provider>(url).filter(|provider| provider.arn(tx.scope()) == arn);
     found.map(|provider| Provider::clone(&provider)).ok_or_else(missing)
 }
@@ -205,5 +206,9 @@ fn list_tags(
 ) -> Result<ListOpenIDConnectProviderTagsResponse, ApiError> {
     let tags = tag_list(&find(cx.tx, &input.open_id_connect_provider_arn)?.tags);
     let (tags, marker) = page(tags, |tag| tag.key.clone(), input.marker.as_deref(), input.max_items)?;
-    Ok(ListOpenIDConnectProviderTagsResponse { tags: Some(tags), is_truncated: Some(marker.is_some()), marker })
+    Ok(ListOpenIDConnectProviderTagsResponse {
+        tags: Some(tags),
+        is_truncated: Some(marker.is_some()),
+        marker,
+    })
 }

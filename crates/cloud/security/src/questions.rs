@@ -21,7 +21,12 @@ pub struct Question {
 }
 
 /// All that must be allowed for an operation, in AWS's order: the operation itself, its tags, the roles that it passes.
-pub fn questions(operation: &OperationSchema, input: &Value, scope: &Scope, caller: &Caller) -> Vec<Question> {
+pub fn questions(
+    operation: &OperationSchema,
+    input: &Value,
+    scope: &Scope,
+    caller: &Caller,
+) -> Vec<Question> {
     let access = operation.access;
     let user = Arn::parse(&caller.arn).filter(|arn| arn.resource.starts_with("user/"));
     let source = Source { input, scope, user: user.map(|arn| arn.name()) };
@@ -156,7 +161,10 @@ mod tests {
             assert_eq!(ask::<ecs::ops::DescribeServices>(input), [service.clone()]);
         }
         let input = ecs::StopTaskRequest { task: "1".into(), ..Default::default() };
-        assert_eq!(ask::<ecs::ops::StopTask>(input), [pair("ecs:StopTask", "arn:aws:ecs:R:A:task/default/1")]);
+        assert_eq!(
+            ask::<ecs::ops::StopTask>(input),
+            [pair("ecs:StopTask", "arn:aws:ecs:R:A:task/default/1")]
+        );
     }
 
     #[test]
@@ -196,7 +204,8 @@ mod tests {
                 pair("ec2:CreateTags", "arn:aws:ec2:R:A:subnet/*"),
             ]
         );
-        let input = ec2::DeleteTagsRequest { resources: vec!["sg-1".into(), "eni-2".into()], ..Default::default() };
+        let input =
+            ec2::DeleteTagsRequest { resources: vec!["sg-1".into(), "eni-2".into()], ..Default::default() };
         assert_eq!(
             ask::<ec2::ops::DeleteTags>(input),
             [
@@ -217,7 +226,8 @@ mod tests {
         };
         let group = pair("logs:DescribeLogStreams", "arn:aws:logs:R:A:log-group:/ecs/web:log-stream:");
         assert_eq!(ask::<logs::ops::DescribeLogStreams>(input), [group]);
-        let input = iam::CreateRoleRequest { role_name: "r".into(), path: Some("/x/".into()), ..Default::default() };
+        let input =
+            iam::CreateRoleRequest { role_name: "r".into(), path: Some("/x/".into()), ..Default::default() };
         let role = pair("iam:CreateRole", "arn:aws:iam::000000000001:role/x/r");
         assert_eq!(ask::<iam::ops::CreateRole>(input), [role]);
         let own = pair("iam:GetUser", "arn:aws:iam::000000000001:user/alice");

@@ -105,7 +105,9 @@ fn simulate_principal(
 fn subject(cx: &Context, source: &str) -> Result<Subject, ApiError> {
     let scope = cx.scope().clone();
     let arn = Arn::parse(source).filter(|arn| arn.service == "iam" && arn.account == scope.account);
-    let arn = arn.ok_or_else(|| invalid(format!("Invalid Entity Arn: {source} does not clearly define entity type and name.")))?;
+    let arn = arn.ok_or_else(|| {
+        invalid(format!("Invalid Entity Arn: {source} does not clearly define entity type and name."))
+    })?;
     let kind = arn.resource.split('/').next().unwrap_or_default();
     let missing = || no_such_entity(format!("The {kind} with name {} cannot be found.", arn.name()));
     match kind {
@@ -142,7 +144,9 @@ fn subject(cx: &Context, source: &str) -> Result<Subject, ApiError> {
                 keys: ContextKeys::new(),
             })
         }
-        _ => Err(invalid(format!("Invalid Entity Arn: {source} does not clearly define entity type and name."))),
+        _ => Err(invalid(format!(
+            "Invalid Entity Arn: {source} does not clearly define entity type and name."
+        ))),
     }
 }
 
@@ -162,9 +166,10 @@ fn answer(subject: &Subject, question: Question) -> Result<SimulatePolicyRespons
     let asked = asked.enumerate().collect();
     let order = |(index, _): &(usize, _)| format!("{index:08}");
     let (asked, marker) = page(asked, order, question.marker.as_deref(), question.max_items)?;
-    let owner = question.resource_owner.as_deref().map(|owner| {
-        Arn::parse(owner).map_or_else(|| owner.to_owned(), |arn| arn.account.to_owned())
-    });
+    let owner = question
+        .resource_owner
+        .as_deref()
+        .map(|owner| Arn::parse(owner).map_or_else(|| owner.to_owned(), |arn| arn.account.to_owned()));
     let results = asked.into_iter().map(|(_, (action, resource))| {
         let request = Request { action, resource, keys: &keys };
         decide(subject, question.resource_policy.as_ref(), owner.as_deref(), &request)
@@ -176,7 +181,12 @@ fn answer(subject: &Subject, question: Question) -> Result<SimulatePolicyRespons
     })
 }
 
-fn decide(subject: &Subject, policy: Option<&Policy>, owner: Option<&str>, request: &Request) -> EvaluationResult {
+fn decide(
+    subject: &Subject,
+    policy: Option<&Policy>,
+    owner: Option<&str>,
+    request: &Request,
+) -> EvaluationResult {
     let foreign = is_foreign(owner, request.resource, &subject.account);
     let applying = Applying {
         identity: &subject.identity,
@@ -191,7 +201,13 @@ fn decide(subject: &Subject, policy: Option<&Policy>, owner: Option<&str>, reque
         Verdict::ImplicitDeny(_) => "implicitDeny",
     };
     let bounded = subject.boundary.as_deref().map(|boundary| {
-        let alone = Applying { identity: boundary, boundary: None, resource: None, relation: Relation::SameAccount, ..applying };
+        let alone = Applying {
+            identity: boundary,
+            boundary: None,
+            resource: None,
+            relation: Relation::SameAccount,
+            ..applying
+        };
         evaluate(&alone, &subject.principal(), request) == Verdict::Allow
     });
     EvaluationResult {
@@ -200,8 +216,9 @@ fn decide(subject: &Subject, policy: Option<&Policy>, owner: Option<&str>, reque
         eval_decision: Some(decision.to_owned()),
         matched_statements: Some(Vec::new()),
         missing_context_values: Some(missing_keys(subject, policy, request.keys)),
-        permissions_boundary_decision_detail: bounded
-            .map(|allowed| PermissionsBoundaryDecisionDetail { allowed_by_permissions_boundary: Some(allowed) }),
+        permissions_boundary_decision_detail: bounded.map(|allowed| PermissionsBoundaryDecisionDetail {
+            allowed_by_permissions_boundary: Some(allowed),
+        }),
         ..Default::default()
     }
 }

@@ -42,7 +42,11 @@ impl Identity {
 
     pub(crate) fn of_role(state: &State, scope: &Scope, role: &Role) -> Result<Self, Malformed> {
         let policies = role.grants.policies(state, scope)?;
-        Ok(Self { policies, boundary: boundary(state, scope, role.boundary.as_deref())?, tags: role.tags.clone() })
+        Ok(Self {
+            policies,
+            boundary: boundary(state, scope, role.boundary.as_deref())?,
+            tags: role.tags.clone(),
+        })
     }
 
     /// A user's policies are its own and those of its groups.
@@ -51,7 +55,11 @@ impl Identity {
         for group in user.groups.iter().filter_map(|name| state.get::<Group>(scope, name)) {
             policies.extend(group.grants.policies(state, scope)?);
         }
-        Ok(Self { policies, boundary: boundary(state, scope, user.boundary.as_deref())?, tags: user.tags.clone() })
+        Ok(Self {
+            policies,
+            boundary: boundary(state, scope, user.boundary.as_deref())?,
+            tags: user.tags.clone(),
+        })
     }
 }
 

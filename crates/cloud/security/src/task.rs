@@ -8,8 +8,8 @@ use pileus_service::Caller;
 use pileus_state::Tx;
 use serde_json::json;
 
-use crate::role::{self, Role};
 use crate::mint::Mint;
+use crate::role::{self, Role};
 use crate::session::{self, Holder, Limits, Session};
 use crate::sts::trusts_service;
 

@@ -70,7 +70,8 @@ fn name<'a>(arn: &Arn<'a>) -> &'a str {
 
 /// The values of `A.B`, `A,B`, `A|default` or `A@id`.
 fn resolve(name: &str, source: &Source) -> Vec<String> {
-    let (names, default) = name.split_once('|').map_or((name, None), |(names, default)| (names, Some(default)));
+    let (names, default) =
+        name.split_once('|').map_or((name, None), |(names, default)| (names, Some(default)));
     for name in names.split(',') {
         let (name, typed) = name.strip_suffix("@id").map_or((name, false), |name| (name, true));
         let mut values = values(name, source);

@@ -47,7 +47,7 @@ pub(crate) fn operations(router: &mut Router) {
         .on::<ops::CreateAccountAlias>(|cx, input| globally(cx, |cx| create_alias(cx, input)))
         .on::<ops::DeleteAccountAlias>(|cx, input| globally(cx, |cx| delete_alias(cx, &input)))
         .on::<ops::ListAccountAliases>(|cx, input| globally(cx, |cx| list_aliases(cx, &input)))
-        .on::<ops::GetAccountSummary>(|cx, _| globally(cx, |cx| account_summary(cx)));
+        .on::<ops::GetAccountSummary>(|cx, _| globally(cx, account_summary));
     details::operations(router);
 }
 

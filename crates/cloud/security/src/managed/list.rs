@@ -50,7 +50,8 @@ pub(crate) fn candidates(tx: &Tx, scope: &str) -> Vec<(String, Arc<ManagedPolicy
         policies.extend(aws::all().map(|(arn, policy)| (arn.to_owned(), policy.clone())));
     }
     if scope != "AWS" {
-        policies.extend(tx.list::<ManagedPolicy>().into_iter().map(|policy| (policy.arn(tx.scope()), policy)));
+        policies
+            .extend(tx.list::<ManagedPolicy>().into_iter().map(|policy| (policy.arn(tx.scope()), policy)));
     }
     policies.sort_by(|left, right| left.0.cmp(&right.0));
     policies
@@ -112,10 +113,8 @@ fn list_entities(
     let (mut groups, mut roles, mut users) = (Vec::new(), Vec::new(), Vec::new());
     for entity in entities {
         match entity {
-            Entity::Group(group) => groups.push(PolicyGroup {
-                group_name: Some(group.name.clone()),
-                group_id: Some(group.id.clone()),
-            }),
+            Entity::Group(group) => groups
+                .push(PolicyGroup { group_name: Some(group.name.clone()), group_id: Some(group.id.clone()) }),
             Entity::Role(role) => {
                 roles.push(PolicyRole { role_name: Some(role.name.clone()), role_id: Some(role.id.clone()) });
             }

@@ -85,9 +85,12 @@ pub fn evaluate(policies: &Applying, principal: &Principal, request: &Request) -
 
 fn explicit_deny(policies: &Applying, principal: &Principal, request: &Request) -> Option<Source> {
     let denies = |policies: Option<&[Policy]>| {
-        policies.is_some_and(|some| some.iter().any(|policy| policy.applying(Effect::Deny, request).next().is_some()))
+        policies.is_some_and(|some| {
+            some.iter().any(|policy| policy.applying(Effect::Deny, request).next().is_some())
+        })
     };
-    let resource_denies = || policies.resource.is_some_and(|policy| denies_principal(policy, principal, request));
+    let resource_denies =
+        || policies.resource.is_some_and(|policy| denies_principal(policy, principal, request));
     if denies(Some(policies.identity)) {
         Some(Source::Identity)
     } else if resource_denies() {

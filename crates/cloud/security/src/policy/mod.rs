@@ -99,7 +99,11 @@ impl Policy {
     }
 
     /// The statements of one effect that apply to a request.
-    fn applying<'a>(&'a self, effect: Effect, request: &'a Request<'a>) -> impl Iterator<Item = &'a Statement> {
+    fn applying<'a>(
+        &'a self,
+        effect: Effect,
+        request: &'a Request<'a>,
+    ) -> impl Iterator<Item = &'a Statement> {
         let variables = self.variables.then_some(request);
         let statements = self.statements.iter().filter(move |statement| statement.effect == effect);
         statements.filter(move |statement| statement.applies(request, variables))

@@ -121,8 +121,7 @@ fn resources_policies_meet_the_others() {
     ];
     for (identity, boundary, limits, named, relation, expected) in cases {
         let resource = to(named);
-        let applying =
-            Applying { identity, boundary, session: limits, resource: Some(&resource), relation };
+        let applying = Applying { identity, boundary, session: limits, resource: Some(&resource), relation };
         assert_eq!(evaluate(&applying, &session, &request), expected, "{named} {relation:?}");
     }
 }
@@ -135,7 +134,10 @@ fn a_resources_deny_counts_for_whom_it_means() {
     for (principal, expected) in [
         (r#""Principal":"*""#, Verdict::ExplicitDeny(Source::Resource)),
         (r#""Principal":{"AWS":"arn:aws:iam::000000000001:user/bob"}"#, Verdict::Allow),
-        (r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000001:user/bob"}"#, Verdict::ExplicitDeny(Source::Resource)),
+        (
+            r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000001:user/bob"}"#,
+            Verdict::ExplicitDeny(Source::Resource),
+        ),
         (r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000001:user/alice"}"#, Verdict::Allow),
     ] {
         let resource = of_resource(&format!(r#"{{"Effect":"Deny",{principal},"Action":"s3:*"}}"#));
@@ -161,7 +163,8 @@ fn trust_names_principals_services_or_accounts() {
     let keys = ContextKeys::new();
     let request =
         Request { action: "sts:AssumeRole", resource: "arn:aws:iam::000000000001:role/app", keys: &keys };
-    let (account, stranger) = (Verdict::ImplicitDeny(Source::Identity), Verdict::ImplicitDeny(Source::Resource));
+    let (account, stranger) =
+        (Verdict::ImplicitDeny(Source::Identity), Verdict::ImplicitDeny(Source::Resource));
     for (policy, principal, expected) in [
         (r#"{"AWS":"000000000001"}"#, &caller, account),
         (r#"{"AWS":"arn:aws:iam::000000000001:root"}"#, &caller, account),

@@ -23,9 +23,7 @@ pub(super) fn operations(router: &mut Router) {
         })
         .on::<ops::UpdateRoleDescription>(|cx, input| globally(cx, |cx| update_description(cx, input)))
         .on::<ops::PutRolePermissionsBoundary>(|cx, input| globally(cx, |cx| put_boundary(cx, input)))
-        .on::<ops::DeleteRolePermissionsBoundary>(|cx, input| {
-            globally(cx, |cx| delete_boundary(cx, &input))
-        })
+        .on::<ops::DeleteRolePermissionsBoundary>(|cx, input| globally(cx, |cx| delete_boundary(cx, &input)))
         .on::<ops::TagRole>(|cx, input| globally(cx, |cx| tag_role(cx, input)))
         .on::<ops::UntagRole>(|cx, input| globally(cx, |cx| untag_role(cx, &input)))
         .on::<ops::ListRoleTags>(|cx, input| globally(cx, |cx| list_role_tags(cx, &input)));

@@ -6,8 +6,8 @@ mod policies;
 pub(crate) mod service_linked;
 
 use pileus_aws::iam::{
-    CreateRoleRequest, CreateRoleResponse, DeleteRoleRequest, GetRoleRequest, GetRoleResponse, ListRolesRequest,
-    ListRolesResponse, Role as Shape, RoleLastUsed, ops,
+    CreateRoleRequest, CreateRoleResponse, DeleteRoleRequest, GetRoleRequest, GetRoleResponse,
+    ListRolesRequest, ListRolesResponse, Role as Shape, RoleLastUsed, ops,
 };
 use pileus_core::{ApiError, Scope, Tags, Timestamp};
 use pileus_model::Unit;
@@ -101,7 +101,10 @@ impl Grantee for Role {
 
 /// Only its service may change it.
 fn protected(role: &Role) -> ApiError {
-    let message = format!("Cannot perform the operation on the protected role '{}' - this role is only modifiable by AWS", role.name);
+    let message = format!(
+        "Cannot perform the operation on the protected role '{}' - this role is only modifiable by AWS",
+        role.name
+    );
     ApiError::client("UnmodifiableEntity", message)
 }
 

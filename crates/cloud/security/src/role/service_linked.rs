@@ -96,7 +96,13 @@ fn known(principal: &str) -> Result<&'static Service, ApiError> {
     SERVICES.iter().find(|service| service.principal == principal).ok_or_else(unknown)
 }
 
-fn make(tx: &mut Tx, ids: &mut IdGen, now: Timestamp, service: &Service, description: Option<String>) -> Role {
+fn make(
+    tx: &mut Tx,
+    ids: &mut IdGen,
+    now: Timestamp,
+    service: &Service,
+    description: Option<String>,
+) -> Role {
     let trust = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":["{}"]}},"Action":["sts:AssumeRole"]}}]}}"#,
         service.principal

@@ -14,7 +14,9 @@ use super::credentials;
 use crate::authorize::{Access, allowed, denied, is_administrator, verdict};
 use crate::managed;
 use crate::mint::Mint;
-use crate::policy::{Applying, ContextKeys, Kind, Policy, Principal, Relation, Request, Source, Verdict, evaluate, parse};
+use crate::policy::{
+    Applying, ContextKeys, Kind, Policy, Principal, Relation, Request, Source, Verdict, evaluate, parse,
+};
 use crate::role::{self, Role};
 use crate::session::{self, Holder, Limits, Session};
 use crate::text::{characters, invalid};
@@ -83,7 +85,10 @@ pub(super) fn session_policies(
     if let Some(document) = inline {
         parse(Kind::Identity, document)?;
         if characters(document) > MAX_POLICY {
-            return Err(ApiError::client("PackedPolicyTooLarge", "Packed size of session policy consumes 200% of allotted space."));
+            return Err(ApiError::client(
+                "PackedPolicyTooLarge",
+                "Packed size of session policy consumes 200% of allotted space.",
+            ));
         }
     }
     for arn in arns {
@@ -111,7 +116,9 @@ fn limits(
         for (key, value) in &own.limits.tags {
             if own.limits.transitive.contains(key) {
                 if tags.insert(key.clone(), value.clone()).is_some_and(|given| given != *value) {
-                    return Err(invalid(format!("The session tag {key} is inherited and cannot be changed.")));
+                    return Err(invalid(format!(
+                        "The session tag {key} is inherited and cannot be changed."
+                    )));
                 }
                 transitive.push(key.clone());
             }
@@ -150,9 +157,9 @@ fn check_trust(
     }
     let tag_keys: Vec<String> = limits.tags.keys().cloned().collect();
     keys.extend((!tag_keys.is_empty()).then(|| ("aws:tagkeys".to_owned(), tag_keys)));
-    keys.extend(limits.transitive.first().map(|_| {
-        ("sts:transitivetagkeys".to_owned(), limits.transitive.clone())
-    }));
+    keys.extend(
+        limits.transitive.first().map(|_| ("sts:transitivetagkeys".to_owned(), limits.transitive.clone())),
+    );
     let trust = role.trust()?;
     let named = Arn::parse(&input.role_arn).map(|arn| arn.account);
     let foreign = named != Some(caller.account.as_str());

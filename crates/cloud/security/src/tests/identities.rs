@@ -75,7 +75,8 @@ fn a_users_keys_are_made_switched_off_and_deleted() {
     assert!(use_is_news(&cloud.state, &id, cloud.now));
     cloud.write(|cx| note_use(cx.tx, &id, "ecs", "eu-west-1", cx.now));
     assert!(!use_is_news(&cloud.state, &id, cloud.now));
-    let used = cloud.ok::<ops::GetAccessKeyLastUsed>(iam::GetAccessKeyLastUsedRequest { access_key_id: id.clone() });
+    let used =
+        cloud.ok::<ops::GetAccessKeyLastUsed>(iam::GetAccessKeyLastUsedRequest { access_key_id: id.clone() });
     assert_eq!(used.access_key_last_used.unwrap().service_name.as_deref(), Some("ecs"));
     let delete = iam::DeleteUserRequest { user_name: "alice".into() };
     assert_eq!(cloud.code::<ops::DeleteUser>(delete.clone()), "DeleteConflict");
@@ -255,16 +256,21 @@ fn strict_means_issued_credentials_only() {
 fn an_instance_profile_holds_one_role() {
     let mut cloud = cloud();
     create_role(&mut cloud, "app", TASKS);
-    let create = iam::CreateInstanceProfileRequest { instance_profile_name: "web".into(), ..Default::default() };
+    let create =
+        iam::CreateInstanceProfileRequest { instance_profile_name: "web".into(), ..Default::default() };
     cloud.ok::<ops::CreateInstanceProfile>(create.clone());
     assert_eq!(cloud.code::<ops::CreateInstanceProfile>(create), "EntityAlreadyExists");
-    let add = iam::AddRoleToInstanceProfileRequest { instance_profile_name: "web".into(), role_name: "app".into() };
+    let add =
+        iam::AddRoleToInstanceProfileRequest { instance_profile_name: "web".into(), role_name: "app".into() };
     cloud.ok::<ops::AddRoleToInstanceProfile>(add.clone());
     assert_eq!(cloud.code::<ops::AddRoleToInstanceProfile>(add), "LimitExceeded");
     let list = iam::ListInstanceProfilesForRoleRequest { role_name: "app".into(), ..Default::default() };
     let listed = cloud.ok::<ops::ListInstanceProfilesForRole>(list).instance_profiles.unwrap();
     assert_eq!(listed[0].roles.as_ref().unwrap()[0].role_name.as_deref(), Some("app"));
-    assert_eq!(cloud.code::<ops::DeleteRole>(iam::DeleteRoleRequest { role_name: "app".into() }), "DeleteConflict");
+    assert_eq!(
+        cloud.code::<ops::DeleteRole>(iam::DeleteRoleRequest { role_name: "app".into() }),
+        "DeleteConflict"
+    );
     let profile = iam::DeleteInstanceProfileRequest { instance_profile_name: "web".into() };
     assert_eq!(cloud.code::<ops::DeleteInstanceProfile>(profile.clone()), "DeleteConflict");
     cloud.ok::<ops::RemoveRoleFromInstanceProfile>(iam::RemoveRoleFromInstanceProfileRequest {

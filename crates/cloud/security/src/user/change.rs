@@ -20,9 +20,7 @@ pub(super) fn operations(router: &mut Router) {
     router
         .on::<ops::UpdateUser>(|cx, input| globally(cx, |cx| update_user(cx, input)))
         .on::<ops::PutUserPermissionsBoundary>(|cx, input| globally(cx, |cx| put_boundary(cx, input)))
-        .on::<ops::DeleteUserPermissionsBoundary>(|cx, input| {
-            globally(cx, |cx| delete_boundary(cx, &input))
-        })
+        .on::<ops::DeleteUserPermissionsBoundary>(|cx, input| globally(cx, |cx| delete_boundary(cx, &input)))
         .on::<ops::TagUser>(|cx, input| globally(cx, |cx| tag_user(cx, input)))
         .on::<ops::UntagUser>(|cx, input| globally(cx, |cx| untag_user(cx, &input)))
         .on::<ops::ListUserTags>(|cx, input| globally(cx, |cx| list_user_tags(cx, &input)));

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use pileus_aws::iam::{
-    AccessKey as Shape, AccessKeyLastUsed, AccessKeyMetadata, CreateAccessKeyRequest, CreateAccessKeyResponse,
-    DeleteAccessKeyRequest, GetAccessKeyLastUsedRequest, GetAccessKeyLastUsedResponse, ListAccessKeysRequest,
-    ListAccessKeysResponse, UpdateAccessKeyRequest, ops,
+    AccessKey as Shape, AccessKeyLastUsed, AccessKeyMetadata, CreateAccessKeyRequest,
+    CreateAccessKeyResponse, DeleteAccessKeyRequest, GetAccessKeyLastUsedRequest,
+    GetAccessKeyLastUsedResponse, ListAccessKeysRequest, ListAccessKeysResponse, UpdateAccessKeyRequest, ops,
 };
 use pileus_core::{ApiError, Scope, Secret, Timestamp};
 use pileus_model::Unit;

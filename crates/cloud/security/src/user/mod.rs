@@ -70,12 +70,7 @@ impl User {
     }
 
     pub(crate) fn caller(&self, scope: &Scope, session: Option<String>) -> Caller {
-        Caller {
-            arn: self.arn(scope),
-            account: scope.account.clone(),
-            user_id: self.id.clone(),
-            session,
-        }
+        Caller { arn: self.arn(scope), account: scope.account.clone(), user_id: self.id.clone(), session }
     }
 
     pub(crate) fn shape(&self, scope: &Scope) -> Shape {
