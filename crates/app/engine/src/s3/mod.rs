@@ -5,15 +5,20 @@
 //! that no record names, and goes with the next [`sweep`].
 
 mod access;
+mod actions;
 mod addressing;
+mod attributes;
 mod buckets;
 mod configuration;
 mod convert;
 mod copies;
 mod cors;
+mod deletions;
+mod describing;
 mod lifecycle;
 mod listings;
 mod objects;
+mod reading;
 mod receive;
 mod send;
 mod service;

@@ -11,7 +11,9 @@ use s3s::{S3, S3Request, S3Response, S3Result, TrailingHeaders, dto};
 
 use super::access::{Asker, Who};
 use super::convert::Refused;
-use super::{buckets, configuration, copies, lifecycle, listings, objects, settings, uploads};
+use super::{
+    attributes, buckets, configuration, copies, deletions, lifecycle, listings, objects, settings, uploads,
+};
 use crate::api::Engine;
 
 /// What a handler knows of a request besides its input.
@@ -181,14 +183,18 @@ operations! {
         put_object: PutObjectInput -> PutObjectOutput,
         get_object: GetObjectInput -> GetObjectOutput,
         head_object: HeadObjectInput -> HeadObjectOutput,
+    }
+    attributes {
         get_object_attributes: GetObjectAttributesInput -> GetObjectAttributesOutput,
-        delete_object: DeleteObjectInput -> DeleteObjectOutput,
-        delete_objects: DeleteObjectsInput -> DeleteObjectsOutput,
         get_object_tagging: GetObjectTaggingInput -> GetObjectTaggingOutput,
         put_object_tagging: PutObjectTaggingInput -> PutObjectTaggingOutput,
         delete_object_tagging: DeleteObjectTaggingInput -> DeleteObjectTaggingOutput,
         get_object_acl: GetObjectAclInput -> GetObjectAclOutput,
         put_object_acl: PutObjectAclInput -> PutObjectAclOutput,
+    }
+    deletions {
+        delete_object: DeleteObjectInput -> DeleteObjectOutput,
+        delete_objects: DeleteObjectsInput -> DeleteObjectsOutput,
     }
     copies {
         copy_object: CopyObjectInput -> CopyObjectOutput,

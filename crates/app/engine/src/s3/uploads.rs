@@ -12,7 +12,7 @@ use super::access::Who;
 use super::convert::{
     Checksums, checksums, count, etag, owner, precondition, show_checksums, size, timestamp,
 };
-use super::objects::{describe, encryption, shown_id};
+use super::describing::{describe, encryption, shown_id};
 use super::receive::{Expected, receive};
 use super::service::{Answer, Call, Service};
 
