@@ -6,6 +6,8 @@ The engine's clock runs sixty times as fast as the wall, so that a minute's peri
 import datetime
 import http.server
 import json
+import pathlib
+import shutil
 import threading
 import urllib.request
 
@@ -13,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from engine import Engine, wait_for
+from terraform import Terraform, missing
 
 SCALE = 60
 
@@ -183,8 +186,7 @@ def test_dashboards(cloudwatch):
     assert cloudwatch.get_dashboard(DashboardName="web")["DashboardBody"] == body
     assert code_of(cloudwatch.put_dashboard, DashboardName="bad", DashboardBody="{") == "InvalidParameterInput"
     cloudwatch.delete_dashboards(DashboardNames=["web"])
-    with pytest.raises(cloudwatch.exceptions.DashboardNotFoundError):
-        cloudwatch.get_dashboard(DashboardName="web")
+    assert code_of(cloudwatch.get_dashboard, DashboardName="web") == "ResourceNotFound"
 
 
 def test_logs_become_metrics(logs, cloudwatch, hurried):
@@ -247,7 +249,7 @@ def test_an_alarm_tells_an_endpoint(cloudwatch, sns):
         subscription = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=url)["SubscriptionArn"]
         assert subscription == "pending confirmation"
         wait_for(lambda: Endpoint.seen, "the confirmation, at its second attempt")
-            with urllib.request.urlopen(Endpoint.seen[0][1]["SubscribeURL"]) as response:
+        with urllib.request.urlopen(Endpoint.seen[0][1]["SubscribeURL"]) as response:
             assert b"Confirmed" in response.read()
         [subscription] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         assert sns.get_subscription_attributes(SubscriptionArn=subscription["SubscriptionArn"])["Attributes"][
@@ -281,3 +283,16 @@ def test_alarms_survive_a_kill(cloudwatch, hurried):
     assert state(cloudwatch, "kept")["AlarmName"] == "kept"
     listed = cloudwatch.list_metrics(Namespace="Test", MetricName="kept")["Metrics"]
     assert len(listed) == 1, "the point was on disk"
+
+
+@pytest.mark.skipif(missing() is not None, reason=f"NOT TESTED WITH TERRAFORM: {missing()}")
+def test_terraform_has_nothing_to_add(hurried, cloudwatch, tmp_path):
+    shutil.copy(pathlib.Path(__file__).with_name("monitoring.tf"), tmp_path / "main.tf")
+    terraform = Terraform(tmp_path, hurried)
+    terraform.apply()
+    terraform.assert_no_drift()
+    terraform.apply(threshold=80)
+    terraform.assert_no_drift(threshold=80)
+    assert state(cloudwatch, "tf-high")["Threshold"] == 80
+    terraform.destroy()
+    assert cloudwatch.describe_alarms(AlarmNamePrefix="tf-")["MetricAlarms"] == []

@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&[&str]])] = &[
     ("proxy", &[MACHINE]),
     ("bulk", &[MACHINE]),
     ("security", &[CLOUD]),
-    ("monitoring", &[CLOUD]),
+    ("monitoring", &[CLOUD, &["security"]]),
     ("registry", &[CLOUD, &["security"]]),
     ("secrets", &[CLOUD, &["security"]]),
     ("certificates", &[CLOUD]),

@@ -117,7 +117,7 @@ fn problems(body: &str) -> Vec<Problem> {
         match widget.get("type").and_then(Value::as_str) {
             Some(kind) if WIDGETS.contains(&kind) => {}
             Some(_) => {
-                problems.push(fatal(format!("{path}/type"), "Should be equal to one of the allowed values"))
+                problems.push(fatal(format!("{path}/type"), "Should be equal to one of the allowed values"));
             }
             None => problems.push(fatal(path.clone(), "Should have required property 'type'")),
         }

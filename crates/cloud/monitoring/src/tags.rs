@@ -58,7 +58,7 @@ fn change(cx: &mut Context, arn: &str, change: impl FnOnce(&mut Tags)) -> Result
 
 fn tag_resource(cx: &mut Context, input: TagResourceInput) -> Result<TagResourceOutput, ApiError> {
     change(cx, &input.resource_arn, |list| {
-        list.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)))
+        list.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
     })?;
     Ok(TagResourceOutput::default())
 }

@@ -101,7 +101,9 @@ impl LogStore for MemoryLogs {
 }
 
 #[derive(Default)]
-pub struct MemoryMetrics(Mutex<BTreeMap<(Scope, MetricKey, String), BTreeMap<Timestamp, MetricPoint>>>);
+pub struct MemoryMetrics(Mutex<BTreeMap<(Scope, MetricKey, String), Points>>);
+
+type Points = BTreeMap<Timestamp, MetricPoint>;
 
 impl MetricStore for MemoryMetrics {
     fn put(&self, scope: &Scope, data: &[Measurement]) -> Result<(), MachineError> {

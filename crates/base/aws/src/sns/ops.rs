@@ -162,10 +162,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:ConfirmSubscription",
-            resources: &[],
+            resources: &["{TopicArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -190,10 +190,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:CreateTopic",
-            resources: &[],
+            resources: &["arn:aws:sns:{region}:{account}:{Name}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -217,10 +217,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:DeleteTopic",
-            resources: &[],
+            resources: &["{TopicArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -240,10 +240,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:GetSubscriptionAttributes",
-            resources: &[],
+            resources: &["*"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -264,10 +264,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:GetTopicAttributes",
-            resources: &[],
+            resources: &["{TopicArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -286,10 +286,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:ListSubscriptions",
-            resources: &[],
+            resources: &["*"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -309,10 +309,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:ListSubscriptionsByTopic",
-            resources: &[],
+            resources: &["{TopicArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -333,10 +333,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:ListTagsForResource",
-            resources: &[],
+            resources: &["{ResourceArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -355,10 +355,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:ListTopics",
-            resources: &[],
+            resources: &["*"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -397,10 +397,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:Publish",
-            resources: &[],
+            resources: &["{TopicArn,TargetArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -426,10 +426,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:SetSubscriptionAttributes",
-            resources: &[],
+            resources: &["*"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -450,10 +450,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:SetTopicAttributes",
-            resources: &[],
+            resources: &["{TopicArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -485,10 +485,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:Subscribe",
-            resources: &[],
-            keys: &[],
+            resources: &["{TopicArn}"],
+            keys: &[("sns:endpoint", "{Endpoint}"), ("sns:protocol", "{Protocol}")],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -511,7 +511,7 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:TagResource",
-            resources: &[],
+            resources: &["{ResourceArn}"],
             keys: &[],
             passes: &[],
             tagging: None,
@@ -535,10 +535,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:Unsubscribe",
-            resources: &[],
+            resources: &["*"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 
@@ -561,10 +561,10 @@ pub(super) mod schemas {
         ],
         access: &AccessSchema {
             action: "sns:UntagResource",
-            resources: &[],
+            resources: &["{ResourceArn}"],
             keys: &[],
             passes: &[],
-            tagging: None,
+            tagging: Some("sns:TagResource"),
         },
     };
 }

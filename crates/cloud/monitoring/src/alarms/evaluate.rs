@@ -19,7 +19,7 @@ pub(super) struct Criteria {
     pub(super) datapoints: usize,
     pub(super) threshold: f64,
     pub(super) comparison: Comparison,
-    pub(super) missing: Missing,
+    pub(super) missing: Treatment,
     /// With fewer samples than this a datapoint says nothing, and the alarm stays as it is.
     pub(super) significant: f64,
 }
@@ -45,7 +45,7 @@ impl Comparison {
 
 /// What a missing datapoint counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum Treatment {
     Missing,
     Ignore,
     Breaching,
@@ -80,10 +80,10 @@ impl Criteria {
                 _ => Comparison::Greater,
             },
             missing: match input.treat_missing_data.as_deref() {
-                Some("ignore") => Missing::Ignore,
-                Some("breaching") => Missing::Breaching,
-                Some("notBreaching") => Missing::NotBreaching,
-                _ => Missing::Missing,
+                Some("ignore") => Treatment::Ignore,
+                Some("breaching") => Treatment::Breaching,
+                Some("notBreaching") => Treatment::NotBreaching,
+                _ => Treatment::Missing,
             },
             significant: extended.filter(|_| ignores).map_or(0.0, Statistic::significant_samples),
         }
@@ -120,17 +120,17 @@ pub(super) fn evaluate(criteria: &Criteria, range: &[Option<Point>]) -> Option<F
     let enough = |count: usize| if count >= criteria.datapoints { StateValue::Alarm } else { StateValue::Ok };
     let state = match criteria.missing {
         _ if filled == 0 => enough(breaching),
-        Missing::Breaching => enough(breaching + filled),
-        Missing::NotBreaching => enough(breaching),
-        Missing::Missing if real.is_empty() => StateValue::InsufficientData,
+        Treatment::Breaching => enough(breaching + filled),
+        Treatment::NotBreaching => enough(breaching),
+        Treatment::Missing if real.is_empty() => StateValue::InsufficientData,
         // Some breach and some do not, or enough do: what is missing would not change it, or must not.
         _ if breaching >= criteria.datapoints || breaching < real.len() => enough(breaching),
         // All that there are breach, but they are too few: the oldest tells whether the others were due long ago.
         // Until then the alarm waits, so as not to go off early.
-        Missing::Missing if known.last().is_some_and(|(age, _)| *age >= criteria.datapoints) => {
+        Treatment::Missing if known.last().is_some_and(|(age, _)| *age >= criteria.datapoints) => {
             StateValue::Alarm
         }
-        Missing::Missing | Missing::Ignore => return None,
+        Treatment::Missing | Treatment::Ignore => return None,
     };
     Some(Finding { state, real, filled })
 }
@@ -141,10 +141,10 @@ mod tests {
 
     use super::*;
 
-    const TREATMENTS: [Missing; 4] =
-        [Missing::Missing, Missing::Ignore, Missing::Breaching, Missing::NotBreaching];
+    const TREATMENTS: [Treatment; 4] =
+        [Treatment::Missing, Treatment::Ignore, Treatment::Breaching, Treatment::NotBreaching];
 
-    fn criteria(datapoints: usize, periods: usize, missing: Missing) -> Criteria {
+    fn criteria(datapoints: usize, periods: usize, missing: Treatment) -> Criteria {
         let (threshold, comparison, significant) = (0.5, Comparison::Greater, 0.0);
         Criteria { periods, datapoints, threshold, comparison, missing, significant }
     }
@@ -161,7 +161,7 @@ mod tests {
             .collect()
     }
 
-    fn state(datapoints: usize, periods: usize, missing: Missing, text: &str) -> Option<StateValue> {
+    fn state(datapoints: usize, periods: usize, missing: Treatment, text: &str) -> Option<StateValue> {
         evaluate(&criteria(datapoints, periods, missing), &range(text)).map(|finding| finding.state)
     }
 
@@ -175,7 +175,7 @@ mod tests {
         for (text, filled, expected) in rows {
             let found = TREATMENTS.map(|missing| state(datapoints, 3, missing, text));
             assert_eq!(found, *expected, "{datapoints} out of 3 on {text}");
-            let breaching = evaluate(&criteria(datapoints, 3, Missing::Breaching), &range(text));
+            let breaching = evaluate(&criteria(datapoints, 3, Treatment::Breaching), &range(text));
             assert_eq!(breaching.expect("it never stays").filled, *filled, "{text}");
         }
     }
@@ -213,11 +213,11 @@ mod tests {
     /// "Avoiding premature transitions": one new breaching datapoint is not enough, though all others are missing.
     #[test]
     fn an_alarm_does_not_go_off_early() {
-        assert_eq!(state(3, 3, Missing::Missing, "----X"), RETAIN);
-        assert_eq!(state(3, 3, Missing::Missing, "---X-"), RETAIN);
-        assert_eq!(state(3, 3, Missing::Missing, "---XX"), RETAIN);
-        assert_eq!(state(1, 1, Missing::Missing, "--X"), ALARM);
-        assert_eq!(state(1, 3, Missing::Missing, "0---X"), ALARM, "1 out of 3 needs no more");
+        assert_eq!(state(3, 3, Treatment::Missing, "----X"), RETAIN);
+        assert_eq!(state(3, 3, Treatment::Missing, "---X-"), RETAIN);
+        assert_eq!(state(3, 3, Treatment::Missing, "---XX"), RETAIN);
+        assert_eq!(state(1, 1, Treatment::Missing, "--X"), ALARM);
+        assert_eq!(state(1, 3, Treatment::Missing, "0---X"), ALARM, "1 out of 3 needs no more");
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
                     prop_assert_eq!(state(datapoints, 3, missing, &worse), ALARM);
                 }
             }
-            if state(datapoints, 3, Missing::NotBreaching, &text) == ALARM {
-                prop_assert_eq!(state(datapoints, 3, Missing::Breaching, &text), ALARM);
+            if state(datapoints, 3, Treatment::NotBreaching, &text) == ALARM {
+                prop_assert_eq!(state(datapoints, 3, Treatment::Breaching, &text), ALARM);
             }
         }
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::StateValue;
 use super::composite::amazon;
-use super::evaluate::{Criteria, Finding, Missing};
+use super::evaluate::{Criteria, Finding, Treatment};
 use crate::metrics::Point;
 
 /// AWS's longest StateReason, and how many datapoints fit into one.
@@ -78,9 +78,9 @@ fn count(number: usize, noun: &str) -> String {
 /// What the missing datapoints counted as, where they counted.
 fn treated(criteria: &Criteria, filled: usize) -> Option<String> {
     let name = match criteria.missing {
-        Missing::Breaching => "Breaching",
-        Missing::NotBreaching => "NonBreaching",
-        Missing::Missing | Missing::Ignore => return None,
+        Treatment::Breaching => "Breaching",
+        Treatment::NotBreaching => "NonBreaching",
+        Treatment::Missing | Treatment::Ignore => return None,
     };
     let verb = if filled == 1 { "was" } else { "were" };
     (filled > 0).then(|| format!("{} {verb} treated as [{name}]", count(filled, "missing datapoint")))
@@ -126,7 +126,7 @@ mod tests {
     use super::super::evaluate::{Comparison, evaluate};
     use super::*;
 
-    fn reason(missing: Missing, values: &[Option<f64>], old: StateValue) -> String {
+    fn reason(missing: Treatment, values: &[Option<f64>], old: StateValue) -> String {
         let (comparison, significant) = (Comparison::Greater, 0.0);
         let criteria =
             Criteria { periods: 3, datapoints: 2, threshold: 70.0, comparison, missing, significant };
@@ -140,30 +140,30 @@ mod tests {
     fn in_the_words_of_aws() {
         let at = "(22/11/26 20:00:00)";
         assert_eq!(
-            reason(Missing::Missing, &[Some(1.0), Some(80.0), Some(75.5)], StateValue::Ok),
+            reason(Treatment::Missing, &[Some(1.0), Some(80.0), Some(75.5)], StateValue::Ok),
             format!(
                 "Threshold Crossed: 2 out of the last 3 datapoints [75.5 {at}, 80.0 {at}] were greater than the threshold \
                  (70.0) (minimum 2 datapoints for OK -> ALARM transition)."
             )
         );
         assert_eq!(
-            reason(Missing::Missing, &[Some(1.0), Some(2.0), Some(75.5)], StateValue::Alarm),
+            reason(Treatment::Missing, &[Some(1.0), Some(2.0), Some(75.5)], StateValue::Alarm),
             format!(
                 "Threshold Crossed: 2 out of the last 3 datapoints [2.0 {at}, 1.0 {at}] were not greater than the \
                  threshold (70.0) (minimum 2 datapoints for ALARM -> OK transition)."
             )
         );
         assert_eq!(
-            reason(Missing::Missing, &[None, None, None], StateValue::Ok),
+            reason(Treatment::Missing, &[None, None, None], StateValue::Ok),
             "Insufficient Data: 3 datapoints were unknown."
         );
         assert_eq!(
-            reason(Missing::Breaching, &[None, None, None], StateValue::Ok),
+            reason(Treatment::Breaching, &[None, None, None], StateValue::Ok),
             "Threshold Crossed: no datapoints were received for 3 periods and 3 missing datapoints were treated as \
              [Breaching]."
         );
         assert_eq!(
-            reason(Missing::NotBreaching, &[Some(3.0), None, None], StateValue::Ok),
+            reason(Treatment::NotBreaching, &[Some(3.0), None, None], StateValue::Ok),
             format!(
                 "Threshold Crossed: 1 datapoint [3.0 {at}] was not greater than the threshold (70.0) and 2 missing \
                  datapoints were treated as [NonBreaching]."

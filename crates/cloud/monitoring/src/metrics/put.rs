@@ -29,9 +29,8 @@ pub(super) fn operations(router: &mut Router) {
 pub fn aws_unit(name: &str) -> &'static str {
     match name {
         "TargetResponseTime" => "Seconds",
-        "ProcessedBytes" => "Bytes",
         "NetworkRxBytes" | "NetworkTxBytes" => "Bytes/Second",
-        "StorageReadBytes" | "StorageWriteBytes" => "Bytes",
+        "ProcessedBytes" | "StorageReadBytes" | "StorageWriteBytes" => "Bytes",
         "MemoryUtilized" | "MemoryReserved" => "Megabytes",
         "EphemeralStorageUtilized" | "EphemeralStorageReserved" => "Gigabytes",
         "CpuUtilized" | "CpuReserved" | "ConsumedLCUs" => NO_UNIT,

@@ -22,9 +22,8 @@ pub(super) fn operations(router: &mut Router) {
 }
 
 fn publish(cx: &mut Context, input: PublishInput) -> Result<PublishResponse, ApiError> {
-    let arn = match (&input.topic_arn, &input.target_arn) {
-        (Some(arn), None) | (None, Some(arn)) => arn,
-        _ => return Err(invalid("TopicArn or TargetArn Reason: no value for required parameter")),
+    let ((Some(arn), None) | (None, Some(arn))) = (&input.topic_arn, &input.target_arn) else {
+        return Err(invalid("TopicArn or TargetArn Reason: no value for required parameter"));
     };
     let topic = topic::find(cx.tx, arn)?;
     let attributes = input.message_attributes.unwrap_or_default();

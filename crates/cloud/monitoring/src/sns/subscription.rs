@@ -137,11 +137,11 @@ fn check_endpoint(endpoint: &str) -> Result<(), ApiError> {
 fn set(name: &str, value: &str) -> Result<bool, ApiError> {
     match (name, value) {
         ("RawMessageDelivery", "true") => Ok(true),
-        ("RawMessageDelivery", "false") => Ok(false),
+        ("RawMessageDelivery", "false")
+        | ("FilterPolicy" | "DeliveryPolicy" | "RedrivePolicy", "" | "{}") => Ok(false),
         ("RawMessageDelivery", _) => {
             Err(invalid("Attributes Reason: RawMessageDelivery: Invalid value. Must be true or false."))
         }
-        ("FilterPolicy" | "DeliveryPolicy" | "RedrivePolicy", "" | "{}") => Ok(false),
         _ => Err(ApiError::not_implemented(format_args!("the subscription attribute {name}"))),
     }
 }

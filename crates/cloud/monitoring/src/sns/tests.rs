@@ -169,6 +169,23 @@ fn what_cannot_be_is_refused() {
         attribute_value: Some("alias/aws/sns".into()),
     };
     assert_eq!(cloud.code::<ops::SetTopicAttributes>(kms), "UnsupportedOperation");
+    for (policy, code) in [("{", "InvalidParameter"), ("{\"Statement\":[]}", "InvalidParameter")] {
+        let input = SetTopicAttributesInput {
+            topic_arn: TOPIC.into(),
+            attribute_name: "Policy".into(),
+            attribute_value: Some(policy.into()),
+        };
+        assert_eq!(cloud.code::<ops::SetTopicAttributes>(input), code, "{policy}");
+    }
+    let attributes = GetTopicAttributesInput { topic_arn: TOPIC.into() };
+    let default =
+        cloud.ok::<ops::GetTopicAttributes>(attributes).attributes.expect("attributes")["Policy"].clone();
+    let input = SetTopicAttributesInput {
+        topic_arn: TOPIC.into(),
+        attribute_name: "Policy".into(),
+        attribute_value: Some(default),
+    };
+    cloud.ok::<ops::SetTopicAttributes>(input);
     let empty = PublishInput { topic_arn: Some(TOPIC.into()), ..Default::default() };
     assert_eq!(cloud.code::<ops::Publish>(empty), "InvalidParameter");
 }

@@ -12,7 +12,8 @@ use pileus_aws::sns::{
 };
 use pileus_core::{ApiError, Scope, Tags, paginate, tags};
 use pileus_model::Unit;
-use pileus_service::{Context, Router};
+use pileus_security::policy::{Kind, parse};
+use pileus_service::{Context, Described, Router};
 use pileus_state::{Record, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,8 +29,7 @@ const MAX_TOPICS: usize = 10_000;
 pub struct Topic {
     pub name: String,
     pub display_name: String,
-    /// A JSON document, where one was set. It is kept for those who read it back: within an account what decides who may
-    /// publish are the policies of identities.
+    /// A JSON document, where one was set: the router's to judge of who calls. Alarms of the account may always publish.
     pub policy: Option<String>,
     pub tags: Tags,
 }
@@ -51,7 +51,29 @@ pub(super) fn operations(router: &mut Router) {
         .on::<ops::SetTopicAttributes>(set_topic_attributes)
         .on::<ops::TagResource>(tag_resource)
         .on::<ops::UntagResource>(untag_resource)
-        .on::<ops::ListTagsForResource>(list_tags_for_resource);
+        .on::<ops::ListTagsForResource>(list_tags_for_resource)
+        .resources("sns", described);
+}
+
+/// A topic as policies see it.
+fn described(tx: &Tx, arn: &str) -> Option<Described> {
+    let topic = find(tx, arn).ok()?;
+    let policy = topic.policy.as_deref().map(without_sids);
+    Some(Described { arn: arn.to_owned(), tags: topic.tags.clone(), policy })
+}
+
+/// A policy with the same meaning: SNS allows more in statements' ids than IAM, `__default_statement_ID` above all.
+fn without_sids(policy: &str) -> String {
+    let Ok(mut document) = serde_json::from_str::<Value>(policy) else { return policy.to_owned() };
+    let statements = match document.get_mut("Statement") {
+        Some(Value::Array(statements)) => statements.as_mut_slice(),
+        Some(statement) => std::slice::from_mut(statement),
+        None => &mut [],
+    };
+    for statement in statements.iter_mut().filter_map(Value::as_object_mut) {
+        statement.remove("Sid");
+    }
+    document.to_string()
 }
 
 pub(super) fn arn(scope: &Scope, name: &str) -> String {
@@ -104,14 +126,19 @@ fn set(topic: &mut Topic, attribute: &str, value: &str) -> Result<(), ApiError> 
         "DisplayName" if value.chars().count() <= 100 => value.clone_into(&mut topic.display_name),
         "DisplayName" => return Err(invalid("DisplayName")),
         "Policy" if value.is_empty() => topic.policy = None,
-        "Policy" => match serde_json::from_str::<Value>(value) {
-            Ok(Value::Object(_)) if value.len() <= 30_720 => topic.policy = Some(value.to_owned()),
-            _ => return Err(invalid("Policy Error: null")),
-        },
+        "Policy" => {
+            let problem = parse(Kind::Resource, &without_sids(value)).err();
+            if let Some(problem) = problem {
+                return Err(invalid(format_args!("Policy Error: {problem}")));
+            }
+            topic.policy = Some(value.to_owned());
+        }
         // What says only that something is off.
         "FifoTopic" | "ContentBasedDeduplication" if value == "false" => {}
         "KmsMasterKeyId" | "DeliveryPolicy" | "ArchivePolicy" if value.is_empty() => {}
         "TracingConfig" if value == "PassThrough" => {}
+        name if name.ends_with("FeedbackSampleRate") && value == "0" => {}
+        name if name.ends_with("FeedbackRoleArn") && value.is_empty() => {}
         other => {
             return Err(ApiError::not_implemented(format_args!("the topic attribute {other} = {value}")));
         }

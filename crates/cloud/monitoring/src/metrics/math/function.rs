@@ -244,10 +244,13 @@ fn condition(test: &Value, yes: &Value, no: Option<&Value>) -> Result<Value, Str
     }
 }
 
+/// What a series without a point at a time gets there.
+type Filler = Box<dyn Fn(&Points, Timestamp) -> Option<f64>>;
+
 /// Gives the periods without a point one: the last value, a line between neighbours, or a number.
 fn fill(what: Value, arguments: &[Expression], scope: &dyn Scope) -> Result<Value, String> {
     let with = arguments.get(1).filter(|_| arguments.len() == 2).ok_or("FILL takes two arguments")?;
-    let filler: Box<dyn Fn(&Points, Timestamp) -> Option<f64>> = match with {
+    let filler: Filler = match with {
         Expression::Word(word) if word == "REPEAT" => {
             Box::new(|points, at| before(points, at).map(|(_, value)| value))
         }
@@ -316,10 +319,16 @@ fn sort(mut list: Vec<Series>, arguments: &[Expression]) -> Result<Value, String
     Ok(Value::Array(list))
 }
 
-#[derive(PartialEq, PartialOrd)]
+#[derive(PartialEq)]
 struct Ordered(f64);
 
 impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for Ordered {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
