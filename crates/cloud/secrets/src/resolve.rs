@@ -138,7 +138,87 @@ fn read_parameter(tx: &mut Tx, caller: &Caller, reference: &str) -> Result<Secre
 
 #[cfg(test)]
 mod tests {
+    use pileus_aws::{iam, secretsmanager, ssm};
+    use pileus_kit::Cloud;
+
     use super::*;
+
+    const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:aws:secretsmanager:*:*:secret:db-*"},
+        {"Effect":"Allow","Action":"ssm:GetParameters","Resource":"arn:aws:ssm:*:*:parameter/app/*"}]}"#;
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+    /// A cloud with two secrets, two parameters and an execution role that may read one of each.
+    fn furnished() -> (Cloud, Caller, [String; 2]) {
+        let mut cloud = Cloud::new(
+            |tables| {
+                crate::tables(tables);
+                pileus_security::tables(tables);
+            },
+            |router| {
+                crate::operations(router);
+                pileus_security::operations(router);
+            },
+        );
+        let arns = ["db", "other"].map(|name| {
+            let input = secretsmanager::CreateSecretRequest {
+                name: name.into(),
+                secret_string: Some(r#"{"password":"hunter2","port":5432}"#.into()),
+                ..Default::default()
+            };
+            cloud.ok::<secretsmanager::ops::CreateSecret>(input).arn.unwrap()
+        });
+        for name in ["/app/token", "/other"] {
+            let kind = Some("SecureString".into());
+            let (name, value) = (name.into(), "t0ken".into());
+            let input = ssm::PutParameterRequest { name, value, r#type: kind, ..Default::default() };
+            cloud.ok::<ssm::ops::PutParameter>(input);
+        }
+        cloud.ok::<iam::ops::CreateRole>(iam::CreateRoleRequest {
+            role_name: "exec".into(),
+            assume_role_policy_document: TRUST.into(),
+            ..Default::default()
+        });
+        cloud.ok::<iam::ops::PutRolePolicy>(iam::PutRolePolicyRequest {
+            role_name: "exec".into(),
+            policy_name: "read".into(),
+            policy_document: POLICY.into(),
+        });
+        let caller = Caller {
+            arn: "arn:aws:sts::000000000000:assumed-role/exec/task".into(),
+            account: "000000000000".into(),
+            user_id: "AROA:task".into(),
+            session: None,
+        };
+        (cloud, caller, arns)
+    }
+
+    #[test]
+    fn values_are_read_as_the_execution_role() {
+        let (mut cloud, caller, [db, other]) = furnished();
+        let mut read = |reference: &str| {
+            let value = cloud.write(|cx| resolve(cx.tx, &caller, reference, cx.now));
+            value.map(|value| value.reveal().to_owned()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&db).unwrap(), r#"{"password":"hunter2","port":5432}"#);
+        assert_eq!(read(&format!("{db}:password::")).unwrap(), "hunter2");
+        assert_eq!(read(&format!("{db}:port:AWSCURRENT:")).unwrap(), "5432");
+        assert_eq!(read("/app/token").unwrap(), "t0ken");
+        assert_eq!(read("arn:aws:ssm:us-east-1:000000000000:parameter/app/token").unwrap(), "t0ken");
+        for (reference, told) in [
+            (format!("{db}:user::"), "did not contain json key user"),
+            (format!("{db}::AWSPENDING:"), "staging label: AWSPENDING"),
+            (format!("{db}:user"), "unexpected ARN format"),
+            (other, "because no identity-based policy allows the secretsmanager:GetSecretValue action"),
+            ("/other".into(), "not authorized to perform: ssm:GetParameters on resource"),
+            ("/app/none".into(), "invalid parameters: /app/none"),
+            (format!("{db}x"), "can't find the specified secret"),
+        ] {
+            let error = read(&reference).unwrap_err();
+            assert!(error.contains(told), "{reference}: {error}");
+        }
+    }
 
     #[test]
     fn references_are_taken_apart() {

@@ -9,7 +9,7 @@ use pileus_core::{ApiError, Scope, paginate};
 use pileus_service::{Context, Router};
 
 use super::record::{Parameter, ParameterVersion, chosen, find, split};
-use super::{bad_token, filter, limit, name};
+use super::{bad_token, filter, limit, name, reference as secrets};
 
 pub(super) fn operations(router: &mut Router) {
     router
@@ -25,6 +25,9 @@ fn get_parameter(cx: &mut Context, input: GetParameterRequest) -> Result<GetPara
 }
 
 fn read(cx: &Context, reference: &str, decrypt: bool) -> Result<Shape, ApiError> {
+    if let Some(secret) = secrets::read(cx, reference, decrypt) {
+        return secret;
+    }
     let (name, selector) = split(reference);
     let found = find(cx.tx, name);
     let (parameter, version) = chosen(found.as_deref(), name, selector)?;

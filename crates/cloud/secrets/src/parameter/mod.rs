@@ -10,6 +10,7 @@ mod label;
 mod name;
 mod put;
 pub(crate) mod record;
+mod reference;
 mod tags;
 
 #[cfg(test)]

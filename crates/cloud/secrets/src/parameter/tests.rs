@@ -169,3 +169,21 @@ fn tags_and_deletion() {
         "ParameterNotFound"
     );
 }
+
+#[test]
+fn a_secret_can_be_read_as_a_parameter() {
+    use pileus_aws::secretsmanager;
+    let mut cloud = cloud();
+    cloud.ok::<secretsmanager::ops::CreateSecret>(secretsmanager::CreateSecretRequest {
+        name: "db".into(),
+        secret_string: Some("hunter2".into()),
+        ..Default::default()
+    });
+    let name = "/aws/reference/secretsmanager/db";
+    assert_eq!(get(&mut cloud, name).value.as_deref(), Some("hunter2"));
+    assert_eq!(get(&mut cloud, &format!("{name}:AWSCURRENT")).version, Some(0));
+    let plain = GetParameterRequest { name: name.into(), with_decryption: None };
+    assert_eq!(cloud.code::<ops::GetParameter>(plain), "ValidationException");
+    let missing = GetParameterRequest { name: format!("{name}x"), with_decryption: Some(true) };
+    assert_eq!(cloud.code::<ops::GetParameter>(missing), "ParameterNotFound");
+}
