@@ -60,16 +60,17 @@ impl Link {
     }
 
     pub(crate) fn client(&self, region: &str) -> Client {
-        self.client_of(ADMINISTRATOR, region)
+        self.client_with(self.key.clone(), region)
     }
 
-    /// A client of the administrator of an account, whose number is an access key.
+    /// A client of the administrator of an account, whose number is an access key. A strict engine has but one.
     pub(crate) fn client_of(&self, account: &str, region: &str) -> Client {
-        let credentials = Credentials {
-            access_key: account.to_owned(),
-            secret: Secret::new(ADMINISTRATOR),
-            session_token: None,
-        };
+        let of_account = || (account.to_owned(), Secret::new(ADMINISTRATOR));
+        self.client_with(if self.file.strict { self.key.clone() } else { of_account() }, region)
+    }
+
+    fn client_with(&self, (access_key, secret): (String, Secret), region: &str) -> Client {
+        let credentials = Credentials { access_key, secret, session_token: None };
         // The address and not the name, which a host may resolve to something else first.
         Client::new(&format!("http://127.0.0.1:{}", self.file.port), region, credentials)
     }
