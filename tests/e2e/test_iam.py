@@ -238,7 +238,7 @@ def test_accounts_are_apart_and_a_role_leads_from_one_to_the_other(engine):
     refused("AccessDenied", engine.client("sts", **stranger).assume_role, RoleArn=role, RoleSessionName="stray")
 
 
-def test_a_strict_engine_takes_only_what_it_has_issued(tmp_path_factory):
+def test_a_strict_engine_takes_only_what_it_has_issued(tmp_path_factory, app):
     with Engine(tmp_path_factory.mktemp("home")) as engine:
         started = engine.cli("start", "--strict")
         path = engine.home / "root-credentials"
@@ -248,6 +248,9 @@ def test_a_strict_engine_takes_only_what_it_has_issued(tmp_path_factory):
         refused("UnrecognizedClientException", engine.client("ecs").list_clusters)
         lines = dict(line.split(" = ") for line in path.read_text().splitlines()[1:])
         assert engine.client("sts", **lines).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+        assert str(path) in engine.up(app).stderr
+        assert len(engine.status(app)["tasks"]) == 2
+        engine.cli("down", app)
         engine.cli("stop")
         engine.cli("start", "--strict")
         assert engine.client("sts", **lines).get_caller_identity()["Account"] == ACCOUNT

@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) file: EngineFile,
     /// The access key id and the secret of an administrator.
     key: (String, Secret),
+    /// How a shell gives that key to AWS's tools.
+    pub(crate) environment: String,
 }
 
 /// What an engine tells of itself at `/_pileus/health`.
@@ -50,9 +52,17 @@ impl Link {
 
     /// The engine that runs for `home`, to be used as its administrator.
     pub(crate) fn to(home: &Home, file: EngineFile) -> Self {
-        let anybody = || (ADMINISTRATOR.to_owned(), Secret::new(ADMINISTRATOR));
-        let key = if file.strict { home.root_key() } else { None };
-        Self { file, key: key.unwrap_or_else(anybody) }
+        let root = if file.strict { home.root_key() } else { None };
+        let (key, environment) = match root {
+            Some(key) => {
+                (key, format!("AWS_SHARED_CREDENTIALS_FILE={}", home.root_credentials().display()))
+            }
+            None => (
+                (ADMINISTRATOR.to_owned(), Secret::new(ADMINISTRATOR)),
+                format!("AWS_ACCESS_KEY_ID={ADMINISTRATOR} AWS_SECRET_ACCESS_KEY={ADMINISTRATOR}"),
+            ),
+        };
+        Self { file, key, environment }
     }
 
     pub(crate) fn endpoint(&self) -> String {

@@ -115,9 +115,9 @@ impl Summary<'_> {
         for line in table(&rows) {
             printer.say(line);
         }
-        let region = &self.app.manifest.region;
+        let (region, credentials) = (&self.app.manifest.region, &self.link.environment);
         printer.say(format!(
-            "  AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={region} \\\n    \
+            "  {credentials} AWS_DEFAULT_REGION={region} \\\n    \
              aws --endpoint-url {endpoint} ecs list-tasks --cluster {name}"
         ));
     }
