@@ -1,13 +1,16 @@
 """Secrets, parameters, certificates and the account, as boto3 and Terraform use them."""
 
+import json
 import shutil
+import socket
 import ssl
 import subprocess
+import urllib.request
 
 import botocore.exceptions
 import pytest
 
-from engine import REGION, Engine
+from engine import REGION, Engine, wait_for
 from terraform import Terraform, missing
 from test_iam import ACCOUNT, allow, deny, document, user
 
@@ -214,6 +217,45 @@ def test_a_certificate_is_issued_and_can_be_trusted(shared):
     assert acm.list_tags_for_certificate(CertificateArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
     acm.delete_certificate(CertificateArn=arn)
     refused("ResourceNotFoundException", acm.describe_certificate, CertificateArn=arn)
+
+
+def test_a_load_balancer_serves_with_an_issued_certificate(shared):
+    acm, elbv2, ec2 = shared.client("acm"), shared.client("elbv2"), shared.client("ec2")
+    arn = acm.request_certificate(DomainName="tls.example.com", ValidationMethod="DNS",
+                                  KeyAlgorithm="EC_prime256v1")["CertificateArn"]
+    acm.get_waiter("certificate_validated").wait(CertificateArn=arn, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{i}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
+               for i, zone in enumerate("ab")]
+    group = ec2.create_security_group(GroupName="tls", Description="tls", VpcId=vpc)["GroupId"]
+    ec2.authorize_security_group_ingress(GroupId=group, IpProtocol="tcp", FromPort=443, ToPort=443, CidrIp="0.0.0.0/0")
+    balancer = elbv2.create_load_balancer(Name="tls", Subnets=subnets, SecurityGroups=[group])["LoadBalancers"][0]
+    answer = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200", "MessageBody": "over tls"}}
+    elbv2.create_listener(LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTPS", Port=443,
+                          Certificates=[{"CertificateArn": arn}], DefaultActions=[answer])
+    assert acm.describe_certificate(CertificateArn=arn)["Certificate"]["InUseBy"] == [balancer["LoadBalancerArn"]]
+    refused("ResourceInUseException", acm.delete_certificate, CertificateArn=arn)
+
+    def get():
+        with urllib.request.urlopen(f"http://127.0.0.1:{shared.port}/_pileus/edges") as edges:
+            port = json.load(edges).get("443")
+        context = ssl.create_default_context(cafile=shared.home / "ca.pem")
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            with context.wrap_socket(plain, server_hostname="tls.example.com") as stream:
+                stream.sendall(b"GET / HTTP/1.1\r\nHost: tls.example.com\r\nConnection: close\r\n\r\n")
+                return b"".join(iter(lambda: stream.recv(4096), b""))
+
+    def served():
+        try:
+            return b"over tls" in get()
+        except (OSError, TypeError):
+            return False
+
+    wait_for(served, "the load balancer to serve with the certificate")
+    elbv2.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
+    acm.delete_certificate(CertificateArn=arn)
 
 
 def test_certificate_manager_refuses(shared):
