@@ -328,13 +328,15 @@ def test_an_alarm_fails_a_deployment_and_it_is_rolled_back(place):
                                 EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold")
     check = {"command": ["CMD", "true"], "interval": 5}
     first = place.register("watched", place.container("app", "sleep 1000", stopTimeout=0, healthCheck=check))
-    # Never healthy: the deployment is in progress until the alarm ends it.
-    never = check | {"command": ["CMD", "false"], "startPeriod": 300}
-    second = place.register("watched", place.container("app", "sleep 1000", stopTimeout=0, healthCheck=never))
+    second = place.register("watched", place.container("app", "sleep 2000", stopTimeout=0, healthCheck=check))
     configuration = {"alarms": {"alarmNames": ["errors"], "enable": True, "rollback": True}}
-    place.service("watched", first, 1, deploymentConfiguration=configuration)
+    place.service("watched", first, 1)
     wait_for(lambda: place.described("watched")["deployments"][0]["rolloutState"] == "COMPLETED", "the first rollout")
-    place.ecs.update_service(cluster="main", service="watched", taskDefinition=second)
+    place.ecs.update_service(cluster="main", service="watched", taskDefinition=second, deploymentConfiguration=configuration)
+    # It has all it wants, and still waits whether the alarm goes off.
+    alone = lambda: [it["runningCount"] for it in place.described("watched")["deployments"]] == [1]
+    wait_for(alone, "the second version alone")
+    assert place.described("watched")["deployments"][0]["rolloutState"] == "IN_PROGRESS"
     cloudwatch.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="test")
     wait_for(lambda: any("deployment failed: alarm detected." in event for event in place.events("watched")), "the alarm")
     wait_for(lambda: place.described("watched")["taskDefinition"].endswith(first), "the rollback")

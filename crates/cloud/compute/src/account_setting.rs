@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_default_is_in_effect_until_it_is_taken_back() {
         let mut cloud = cloud();
-        let mut effective = |cloud: &mut pileus_kit::Cloud| {
+        let effective = |cloud: &mut pileus_kit::Cloud| {
             let input = ListAccountSettingsRequest {
                 name: Some("containerInsights".into()),
                 effective_settings: Some(true),
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(effective(&mut cloud), "enhanced");
         let all = cloud.ok::<ops::ListAccountSettings>(Default::default()).settings.unwrap();
         assert_eq!(all.len(), 1, "only what differs is listed");
-        let made = cloud.ok::<pileus_aws::ecs::ops::CreateCluster>(Default::default()).cluster.unwrap();
+        let made = cloud.ok::<ops::CreateCluster>(Default::default()).cluster.unwrap();
         assert_eq!(made.settings.unwrap()[0].value.as_deref(), Some("enhanced"));
         let delete = DeleteAccountSettingRequest { name: "containerInsights".into(), principal_arn: None };
         cloud.ok::<ops::DeleteAccountSetting>(delete);

@@ -1,6 +1,7 @@
 //! What compute asks of the other domains, in one place: network interfaces, targets, images.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use pileus_aws::ecs;
 use pileus_balancing::{TargetState, target, target_group};
@@ -214,6 +215,18 @@ pub(crate) fn cannot_reach(tx: &Tx, network: &TaskNetwork, service: &str) -> Opt
 /// Whether one of the alarms of these names is in ALARM.
 pub(crate) fn is_in_alarm(tx: &Tx, names: &[String]) -> bool {
     pileus_monitoring::alarms::first_in_alarm(tx, names).is_some()
+}
+
+/// How long the slowest of these alarms looks back: so long it takes until all have seen a change. AWS publishes no
+/// formula for its own bake time.
+pub(crate) fn alarm_window(tx: &Tx, names: &[String]) -> Duration {
+    let seconds = |name: &String| {
+        let alarm = pileus_monitoring::alarms::get(tx, name)?;
+        let metric = alarm.metric()?;
+        let looked = metric.period.unwrap_or(60).saturating_mul(metric.evaluation_periods.unwrap_or(1));
+        u64::try_from(looked).ok()
+    };
+    Duration::from_secs(names.iter().filter_map(seconds).max().unwrap_or(0))
 }
 
 /// The image that a name stands for, for this machine's architecture.

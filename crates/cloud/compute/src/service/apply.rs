@@ -57,6 +57,10 @@ impl Apply<'_, '_> {
                 self.deployment(deployment, |deployment| deployment.desired = *desired);
             }
             Action::Retire { deployment } => self.service.deployments.retain(|d| d.id != *deployment),
+            Action::Bake { deployment } => {
+                let now = self.now;
+                self.deployment(deployment, |deployment| deployment.baking_since = Some(now));
+            }
             Action::Complete { deployment } => self.complete(deployment),
             Action::Steady => self.steady(),
             Action::Stuck { deployment } => {

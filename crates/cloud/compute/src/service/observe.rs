@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pileus_aws::ecs::DeploymentAlarms;
 use pileus_core::Timestamp;
 use pileus_state::{Record as _, Tx};
 
@@ -26,6 +27,8 @@ pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceVi
         maximum_percent: percent(configuration.maximum_percent, 200),
         breaker: breaker.map(|breaker| Breaker { rollback: breaker.rollback }),
         alarm: alarm(tx, service),
+        bake: alarms(service)
+            .map_or(Duration::ZERO, |alarms| neighbours::alarm_window(tx, &alarms.alarm_names)),
         grace: Duration::from_secs(grace.unwrap_or(0)),
         draining,
         rebalance: service.availability_zone_rebalancing == "ENABLED",
@@ -36,10 +39,15 @@ pub(crate) fn view(tx: &Tx, service: &Service, tasks: &[Arc<Task>]) -> ServiceVi
     }
 }
 
-/// The alarm that has gone off. One that had when the deployment began counts for none of them.
-fn alarm(tx: &Tx, service: &Service) -> Option<Alarm> {
+/// The alarms that watch the primary deployment. If one had gone off when it began, none of them counts.
+fn alarms(service: &Service) -> Option<&DeploymentAlarms> {
     let alarms = service.deployment_configuration.alarms.as_ref().filter(|alarms| alarms.enable)?;
-    service.primary().filter(|primary| !primary.alarms_ignored)?;
+    service.primary().filter(|primary| !primary.alarms_ignored).map(|_| alarms)
+}
+
+/// The alarm that has gone off.
+fn alarm(tx: &Tx, service: &Service) -> Option<Alarm> {
+    let alarms = alarms(service)?;
     neighbours::is_in_alarm(tx, &alarms.alarm_names).then_some(Alarm { rollback: alarms.rollback })
 }
 
@@ -64,6 +72,7 @@ fn deployment_view(tx: &Tx, service: &Service, deployment: &Deployment) -> Deplo
         retry_at: deployment.retry_at,
         rollback: deployment.rollback,
         stuck: deployment.stuck,
+        baking_since: deployment.baking_since,
         shielded: deployment.shielded,
         zones,
         balanced: revision.is_some_and(|revision| !revision.load_balancers.is_empty()),

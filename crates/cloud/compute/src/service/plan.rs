@@ -13,7 +13,7 @@ use pileus_core::Timestamp;
 use super::breaker::threshold;
 use super::fleet::{Fleet, Rolling};
 use super::record::Rollout;
-use super::view::{Cause, End, Phase, ServiceView, Standing, TaskView};
+use super::view::{Cause, DeploymentView, End, Phase, ServiceView, Standing, TaskView};
 
 /// "has reached a steady state" is repeated this often.
 const STEADY_REPORT: Duration = Duration::from_secs(6 * 3600);
@@ -60,6 +60,10 @@ pub(crate) enum Action {
     },
     /// The last task of an old deployment is gone.
     Retire {
+        deployment: String,
+    },
+    /// It has all it wants: from now on its alarms are waited for.
+    Bake {
         deployment: String,
     },
     Complete {
@@ -246,7 +250,7 @@ fn settle(view: &ServiceView, rolling: &Rolling, now: Timestamp, plan: &mut Plan
     }
     let deployment = primary.deployment.id.clone();
     match (primary.deployment.rollout, view.steady_at) {
-        (Rollout::InProgress, _) => plan.actions.push(Action::Complete { deployment }),
+        (Rollout::InProgress, _) => finish(view, primary.deployment, now, plan),
         (Rollout::Failed, _) => {}
         (Rollout::Completed, steady_at) => {
             if let Some(zone) = rolling.poorest_zone_to_balance() {
@@ -257,6 +261,22 @@ fn settle(view: &ServiceView, rolling: &Rolling, now: Timestamp, plan: &mut Plan
                 plan.wake(at + STEADY_REPORT);
             }
         }
+    }
+}
+
+/// The primary deployment has all it wants: it is complete, or its alarms are waited for. A rollback is not.
+fn finish(view: &ServiceView, primary: &DeploymentView, now: Timestamp, plan: &mut Plan) {
+    let deployment = primary.id.clone();
+    let end = match primary.baking_since {
+        _ if view.bake.is_zero() || primary.rollback => now,
+        Some(since) => since + view.bake,
+        None => return plan.actions.push(Action::Bake { deployment }),
+    };
+    if end > now {
+        plan.wake(end);
+        plan.because("waiting whether an alarm goes off");
+    } else {
+        plan.actions.push(Action::Complete { deployment });
     }
 }
 

@@ -19,6 +19,7 @@ fn deployment(id: &str, rollout: Rollout) -> DeploymentView {
         retry_at: None,
         rollback: false,
         stuck: false,
+        baking_since: None,
         shielded: false,
         zones: vec!["a".into(), "b".into()],
         balanced: true,
@@ -33,6 +34,7 @@ fn steady(desired: u32, minimum: u32, maximum: u32) -> ServiceView {
         maximum_percent: maximum,
         breaker: None,
         alarm: None,
+        bake: Duration::ZERO,
         grace: Duration::ZERO,
         draining: false,
         rebalance: true,
@@ -337,6 +339,22 @@ fn an_alarm_fails_the_deployment_in_progress_and_only_that() {
     let mut view = steady(2, 100, 200);
     view.alarm = Some(Alarm { rollback: true });
     assert_eq!(plan(&view, NOW).actions, []);
+}
+
+#[test]
+fn a_deployment_with_alarms_stands_for_a_while_before_it_is_complete() {
+    let mut view = steady(2, 100, 200);
+    (view.bake, view.deployments[0].rollout) = (Duration::from_secs(120), Rollout::InProgress);
+    assert_eq!(plan(&view, NOW).actions, [Action::Bake { deployment: "1".into() }]);
+    view.deployments[0].baking_since = Some(NOW);
+    let end = NOW + Duration::from_secs(120);
+    assert_eq!((plan(&view, NOW).actions, plan(&view, NOW).wake_at), (vec![], Some(end)));
+    assert_eq!(plan(&view, end).actions, [Action::Complete { deployment: "1".into() }]);
+    view.alarm = Some(Alarm { rollback: false });
+    assert!(matches!(plan(&view, NOW).actions[..], [Action::Fail { .. }]));
+    view.alarm = None;
+    view.deployments[0].rollback = true;
+    assert_eq!(plan(&view, NOW).actions, [Action::Complete { deployment: "1".into() }]);
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub struct Deployment {
     /// The event about tasks under protection has been written.
     #[serde(default)]
     pub shielded: bool,
+    /// Since when it has all it wants, and waits for its alarms.
+    #[serde(default)]
+    pub baking_since: Option<Timestamp>,
     /// One of its alarms was in ALARM when it began.
     #[serde(default)]
     pub alarms_ignored: bool,
@@ -131,6 +134,7 @@ impl Deployment {
             rollback: false,
             stuck: false,
             shielded: false,
+            baking_since: None,
             alarms_ignored: false,
             warned: false,
         }

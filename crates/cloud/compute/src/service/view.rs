@@ -22,6 +22,9 @@ pub(crate) struct ServiceView {
     pub breaker: Option<Breaker>,
     /// An alarm that watches the primary deployment and has gone off.
     pub alarm: Option<Alarm>,
+    /// How long the primary deployment must stand, once it has all it wants, before it is complete: so that its alarms
+    /// can go off.
+    pub bake: Duration,
     /// How long after its start the health checks of a task are not counted against it.
     pub grace: Duration,
     /// The service is being deleted: its tasks stop, nothing starts.
@@ -62,6 +65,8 @@ pub(crate) struct DeploymentView {
     pub rollback: bool,
     /// The event about percentages that allow no step has been written.
     pub stuck: bool,
+    /// Since when it has all it wants.
+    pub baking_since: Option<Timestamp>,
     /// The event about tasks under protection has been written.
     pub shielded: bool,
     /// Zones of its subnets, in the order given.

@@ -59,7 +59,7 @@ pub(super) fn prepare(
             ))
         })?;
     }
-    for container in task.containers.iter_mut() {
+    for container in &mut task.containers {
         container.resolved = Some(pull(tx, caller.as_ref(), &container.image, container.resolved.take())?);
     }
     open_streams(tx, task, &definition, caller.as_ref(), now)?;

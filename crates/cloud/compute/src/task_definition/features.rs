@@ -355,7 +355,7 @@ mod tests {
                     r.volumes
                         .as_mut()
                         .unwrap()
-                        .push(Volume { name: Some("shared".into()), ..Default::default() })
+                        .push(Volume { name: Some("shared".into()), ..Default::default() });
                 },
                 "Duplicate",
             ),
@@ -399,7 +399,7 @@ mod tests {
                         enabled: true,
                         restart_attempt_period: Some(59),
                         ..Default::default()
-                    })
+                    });
                 },
                 "restartAttemptPeriod",
             ),
@@ -408,7 +408,7 @@ mod tests {
                     web(r).system_controls = Some(vec![SystemControl {
                         namespace: Some("kernel.x".into()),
                         value: Some("1".into()),
-                    }])
+                    }]);
                 },
                 "kernel.x",
             ),
