@@ -260,6 +260,27 @@ def test_a_scheduled_action_scales_when_its_time_has_come(hurried):
     scaling.client.deregister_scalable_target(**scaling.at)
 
 
+def test_requests_per_target_are_tracked(hurried):
+    """Twenty requests a minute for each of two targets are wanted; many more make a third task."""
+    engine, scaling = hurried
+    engine.client("ecs").update_service(cluster=scaling.cluster, service=scaling.service, desiredCount=2)
+    scaling.wait_for(2)
+    scaling.register(MinCapacity=2, MaxCapacity=3)
+    elbv2 = engine.client("elbv2")
+    [balancer] = elbv2.describe_load_balancers()["LoadBalancers"]
+    [group] = elbv2.describe_target_groups()["TargetGroups"]
+    label = balancer["LoadBalancerArn"].partition("loadbalancer/")[2] + "/" + group["TargetGroupArn"].rpartition(":")[2]
+    scaling.track("requests", 20.0, PredefinedMetricSpecification={
+        "PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": label})
+
+    def grown():
+        for _ in range(20):
+            assert engine.get(engine.app_url)[0] == 200
+        return scaling.counts()[0] == 3
+    wait_for(grown, "a third task", 120)
+    scaling.client.deregister_scalable_target(**scaling.at)
+
+
 CONFIGURATION = """
 terraform {
   required_providers {
