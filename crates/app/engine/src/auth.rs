@@ -1,5 +1,7 @@
 //! Who makes a request, for which account and region, and whether they may.
 
+use std::cell::LazyCell;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
@@ -7,7 +9,9 @@ use pileus_core::{ApiError, Arn, Clock as _, Scope, SystemClock, Timestamp};
 use pileus_model::Value;
 use pileus_network::vpc_endpoint::VpcEndpoint;
 use pileus_security::policy::{ContextKeys, Policy};
-use pileus_security::{Access, Question, authorize_through, authorize_with, denial, is_issued, questions};
+use pileus_security::{
+    Access, Question, authorize_through, authorize_with, denial, is_administrator, is_issued, questions,
+};
 use pileus_service::{Caller, Described, Router};
 use pileus_state::{State, Tx};
 use pileus_wire::Call;
@@ -98,11 +102,11 @@ pub(crate) fn authorize(state: &State, router: &Router, asked: &Asked) -> Result
     let arrival = Arrival::of(asked.parts);
     let endpoint = endpoint(state, &arrival);
     let policy = endpoint.as_deref().and_then(VpcEndpoint::policy);
-    let global = global_keys(asked, &arrival, endpoint.as_deref());
+    let global = LazyCell::new(|| global_keys(asked, &arrival, endpoint.as_deref()));
     let service = prefix(operation.access.action);
     for question in questions(operation, asked.input, &identity.scope, &identity.caller) {
         let foreign = prefix(&question.action) != service;
-        check(&tx, router, &identity.caller, question, &global, policy.as_ref()).map_err(|error| {
+        check(&tx, router, &identity.caller, question, &|| &global, policy.as_ref()).map_err(|error| {
             // That a role may not be passed is said by the service that it is passed to.
             if foreign { denial(service, &error.message) } else { error }
         })?;
@@ -115,18 +119,26 @@ fn prefix(action: &str) -> &str {
     action.split(':').next().unwrap_or_default()
 }
 
-fn check(
+fn check<'a>(
     tx: &Tx,
     router: &Router,
     caller: &Caller,
     question: Question,
-    global: &ContextKeys,
+    global: &dyn Fn() -> &'a ContextKeys,
     endpoint_policy: Option<&Policy>,
 ) -> Result<(), ApiError> {
     let Question { action, resource, mut keys } = question;
     let known = router.describe(tx, &resource);
     let known = known.unwrap_or_else(|| Described { arn: resource, ..Described::default() });
-    keys.extend(global.iter().map(|(key, values)| (key.clone(), values.clone())));
+    // Nobody asks for more of an administrator: most requests of most clients end here.
+    if is_administrator(caller) && known.policy.is_none() && endpoint_policy.is_none() {
+        return authorize_with(
+            tx,
+            caller,
+            Access { action: &action, resource: &known.arn, ..Access::default() },
+        );
+    }
+    keys.extend(global().iter().map(|(key, values)| (key.clone(), values.clone())));
     let service = prefix(&action);
     for (key, value) in &known.tags {
         let key = key.to_lowercase();

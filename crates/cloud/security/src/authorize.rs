@@ -123,7 +123,8 @@ pub(crate) fn allowed(
     Err(denied(caller, action, resource, &reason))
 }
 
-pub(crate) fn is_administrator(caller: &Caller) -> bool {
+/// Whether a caller is the root of its account, with long-term credentials: it may do everything there.
+pub fn is_administrator(caller: &Caller) -> bool {
     caller.session.is_none()
         && Arn::parse(&caller.arn).is_some_and(|arn| arn.service == "iam" && arn.resource == "root")
 }

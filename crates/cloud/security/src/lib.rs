@@ -38,7 +38,7 @@ mod user;
 mod tests;
 
 pub use authenticate::{AuthFailure, Credential, authenticate, is_issued};
-pub use authorize::{Access, authorize, authorize_through, authorize_with, denial};
+pub use authorize::{Access, authorize, authorize_through, authorize_with, denial, is_administrator};
 pub use mint::Mint;
 pub use mode::{is_strict, set_strict};
 pub use questions::{Question, questions};

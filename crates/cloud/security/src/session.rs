@@ -13,6 +13,10 @@ use crate::policy::ContextKeys;
 use crate::role::{self, Role};
 use crate::user::{self, User};
 
+/// How long the limits of a session are remembered after its end: what it was given, such as a token for the registry,
+/// can outlive it.
+const MEMORY: Duration = Duration::from_secs(12 * 3600);
+
 /// Temporary credentials, in the global scope of their account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Session {
@@ -122,8 +126,8 @@ fn live(state: &State, scope: &Scope, name: &str, id: &str) -> Option<std::sync:
     user::named(state, scope, name).filter(|user| user.id == id)
 }
 
-/// Starts a session in the (global) scope of the transaction. Forgets the sessions there that have expired, so that
-/// their number stays bounded by what is in use.
+/// Starts a session in the (global) scope of the transaction. Forgets the sessions there that are over, so that their
+/// number stays bounded by what is in use.
 pub(crate) fn start(
     tx: &mut Tx,
     mint: &mut Mint,
@@ -132,7 +136,7 @@ pub(crate) fn start(
     lifetime: Duration,
     now: Timestamp,
 ) -> Session {
-    for old in tx.list::<Session>().iter().filter(|session| session.expires <= now) {
+    for old in tx.list::<Session>().iter().filter(|session| session.expires + MEMORY <= now) {
         tx.delete::<Session>(&old.access_key);
     }
     let session = Session {

@@ -146,6 +146,24 @@ fn a_resources_deny_counts_for_whom_it_means() {
     }
 }
 
+/// <https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html>
+#[test]
+fn an_endpoint_lets_pass_and_grants_nothing() {
+    let endpoint = of_resource(
+        r#"{"Effect":"Allow","Principal":"*","Action":"s3:Get*","Resource":"*"},
+           {"Effect":"Deny","Principal":"*","Action":"*","Resource":"arn:aws:s3:::secret/*"}"#,
+    );
+    let keys = ContextKeys::new();
+    for (action, resource, expected) in [
+        ("s3:GetObject", "arn:aws:s3:::b/x", Verdict::Allow),
+        ("s3:PutObject", "arn:aws:s3:::b/x", Verdict::ImplicitDeny(Source::Endpoint)),
+        ("s3:GetObject", "arn:aws:s3:::secret/x", Verdict::ExplicitDeny(Source::Endpoint)),
+    ] {
+        let request = Request { action, resource, keys: &keys };
+        assert_eq!(through_endpoint(&endpoint, &alice(), &request), expected, "{action} {resource}");
+    }
+}
+
 #[test]
 fn trust_names_principals_services_or_accounts() {
     let trust = |principal: &str| {

@@ -204,6 +204,30 @@ fn a_session_has_no_more_than_its_own_policies() {
 }
 
 #[test]
+fn the_limits_of_a_session_are_not_forgotten_before_what_it_was_given() {
+    let mut cloud = cloud();
+    let role = create_role(&mut cloud, "app", ACCOUNT).arn.unwrap();
+    cloud.ok::<ops::AttachRolePolicy>(attach("app", "arn:aws:iam::aws:policy/AdministratorAccess"));
+    let start = |cloud: &mut Cloud| {
+        let output = cloud.ok::<sts_ops::AssumeRole>(sts::AssumeRoleRequest {
+            role_arn: role.clone(),
+            role_session_name: "narrow".into(),
+            policy: Some(allow("ecr:*", "*")),
+            ..Default::default()
+        });
+        let key = output.credentials.unwrap().access_key_id.unwrap();
+        authenticate(&cloud.state, &key, cloud.now).unwrap().caller
+    };
+    let caller = start(&mut cloud);
+    for (hours, pulls) in [(2, true), (12, false)] {
+        cloud.advance(Duration::from_secs(hours * 3600));
+        start(&mut cloud);
+        assert_eq!(may(&cloud, &caller, "ecr:BatchGetImage", "*").is_ok(), pulls);
+        assert!(may(&cloud, &caller, "iam:CreateUser", "*").is_err());
+    }
+}
+
+#[test]
 fn users_get_temporary_credentials_for_themselves_and_for_others() {
     let mut cloud = cloud();
     create_user(&mut cloud, "alice");
