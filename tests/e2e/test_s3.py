@@ -18,6 +18,7 @@ import botocore.exceptions
 import pytest
 
 import terraform
+from engine import Engine
 
 ACCOUNT = "000000000000"
 
@@ -30,8 +31,6 @@ def s3_of(engine, *, style="path", **options):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """One engine for the tests that keep to buckets of their own."""
-    from engine import Engine
-
     with Engine(tmp_path_factory.mktemp("home")) as engine:
         engine.cli("start")
         yield engine
@@ -189,6 +188,8 @@ def test_objects_with_all_that_is_said_of_them(s3):
     s3.copy_object(**bucket, Key="copy", CopySource="objects/copy", MetadataDirective="REPLACE", Metadata={"a": "b"})
     assert s3.head_object(**bucket, Key="copy")["Metadata"] == {"a": "b"}
     assert code_of(s3.copy_object, **bucket, Key="copy", CopySource="objects/copy") == "InvalidRequest"
+    once = {**bucket, "Key": "copy", "CopySource": "objects/range", "IfNoneMatch": "*"}
+    assert code_of(s3.copy_object, **once) == "PreconditionFailed"
 
     sizes = s3.get_object_attributes(**key, ObjectAttributes=["ETag", "ObjectSize", "StorageClass", "Checksum"])
     assert sizes["ObjectSize"] == 10 and sizes["StorageClass"] == "STANDARD" and "ChecksumCRC32" in sizes["Checksum"]
@@ -520,6 +521,23 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing(engine):
     engine.kill()
     engine.cli("start")
     assert list((objects / "sha256").iterdir()) == []
+
+
+def test_objects_expire_and_their_bytes_go(tmp_path):
+    with Engine(tmp_path / "home") as engine:
+        engine.home.mkdir()
+        engine.cli("start", "--time-scale", "1000")
+        s3 = s3_of(engine)
+        s3.create_bucket(Bucket="expiring")
+        s3.put_object(Bucket="expiring", Key="logs/a", Body=b"a")
+        s3.put_object(Bucket="expiring", Key="kept", Body=b"b")
+        rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Date": "2026-01-01T00:00:00Z"}}
+        s3.put_bucket_lifecycle_configuration(Bucket="expiring", LifecycleConfiguration={"Rules": [rule]})
+        end = time.monotonic() + 15
+        while len(s3.list_objects_v2(Bucket="expiring")["Contents"]) > 1:
+            assert time.monotonic() < end, "the object is still there, an hour of the engine later"
+            time.sleep(0.2)
+        assert s3.get_object(Bucket="expiring", Key="kept")["Body"].read() == b"b"
 
 
 CONFIGURATION = """\

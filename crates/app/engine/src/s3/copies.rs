@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use pileus_core::ApiError;
 use pileus_security::policy::ContextKeys;
 use pileus_storage::checksum::{Algorithm, Digested};
@@ -12,11 +13,11 @@ use pileus_storage::error::{
 };
 use pileus_storage::object::{Content, Precondition, Version};
 use pileus_storage::{bucket, object, upload};
-use s3s::dto::{self, CopySource};
+use s3s::dto::{self, CopySource, ETagCondition};
 
 use super::access::permit;
 use super::addressing::text;
-use super::convert::{Checksums, etag, show_checksums, timestamp};
+use super::convert::{Checksums, etag, precondition, show_checksums, timestamp};
 use super::describing::{describe, encryption, shown_id};
 use super::objects::put;
 use super::reading::{Conditions, Wanted, find};
@@ -114,9 +115,10 @@ pub(super) async fn copy_object(
     if !replace_tags {
         described.tags = source.content.described.tags.clone();
     }
+    let precondition = destination(&call.headers)?;
     let algorithm = input.checksum_algorithm.map(|name| Algorithm::parse(name.as_str())).transpose()?;
     let content = Content { described, ..copied(s3, &source.content, algorithm).await? };
-    let version = put(s3, &input.bucket, &input.key, content, &Precondition::None).await?;
+    let version = put(s3, &input.bucket, &input.key, content, &precondition).await?;
     let content = version.content.unwrap_or_default();
     let mut result = dto::CopyObjectResult {
         e_tag: Some(etag(&content.etag)),
@@ -131,6 +133,15 @@ pub(super) async fn copy_object(
         version_id: shown_id(&version.id),
         ..dto::CopyObjectOutput::default()
     })
+}
+
+/// The condition of a copy on what is under its key, which `s3s` does not read.
+fn destination(headers: &HeaderMap) -> Result<Precondition, ApiError> {
+    let condition = |name: &str| {
+        let value = headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        value.transpose().map_err(|_| invalid_argument(format!("The header {name} is not an ETag.")))
+    };
+    precondition(condition("if-match")?, condition("if-none-match")?)
 }
 
 /// The content of a copy. It shares the source's blobs, unless the source is of parts or another checksum is wanted:
