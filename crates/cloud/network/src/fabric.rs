@@ -22,7 +22,7 @@ use crate::vpc_endpoint::Way;
 use crate::vpc_endpoint::names::{self, Reachable};
 use crate::{
     Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, Rule, SecurityGroup, Subnet, Vpc,
-    VpcEndpoint, interface, prefix_list, public_pool,
+    VpcEndpoint, flow_log, interface, prefix_list, public_pool,
 };
 
 /// The networks of every account and region.
@@ -77,6 +77,7 @@ impl Network<'_> {
             security_groups: self.security_groups(),
             nat_gateways: self.nat_gateways(),
             gateway_endpoints: endpoints.iter().filter_map(|it| gateway_endpoint(it)).collect(),
+            counts_flows: flow_log::concerns(self.state, self.scope, &self.vpc.id),
         }
     }
 

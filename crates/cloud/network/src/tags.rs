@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::resource::{Resource, find, invalid, missing};
 use crate::select::{matches_any, page, parts, unknown};
 use crate::{
-    Address, Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, Rule, SecurityGroup, Subnet,
-    Vpc, VpcEndpoint,
+    Address, FlowLog, Interface, InternetGateway, NatGateway, NetworkAcl, RouteTable, Rule, SecurityGroup,
+    Subnet, Vpc, VpcEndpoint,
 };
 
 /// The tags of one resource; there is no record for a resource without tags.
@@ -160,6 +160,7 @@ fn existing(tx: &Tx, id: &str) -> Result<&'static str, ApiError> {
         Some(Interface::PREFIX) => of::<Interface>(tx, id),
         Some(Address::PREFIX) => of::<Address>(tx, id),
         Some(NatGateway::PREFIX) => of::<NatGateway>(tx, id),
+        Some(FlowLog::PREFIX) => of::<FlowLog>(tx, id),
         Some(VpcEndpoint::PREFIX) => of::<VpcEndpoint>(tx, id),
         _ => Err(ApiError::client("InvalidID", format!("The ID '{id}' is not valid"))),
     }

@@ -38,6 +38,8 @@ pub struct VpcSpec {
     pub security_groups: Vec<SecurityGroupSpec>,
     pub nat_gateways: Vec<NatGatewaySpec>,
     pub gateway_endpoints: Vec<GatewayEndpointSpec>,
+    /// Whether the packets of its flows are counted.
+    pub counts_flows: bool,
     /// Names that the VPC's resolver (base + 2) answers, lower-case without a final dot. The first label `*` stands for
     /// one or more labels that are not named otherwise.
     pub names: Vec<NameSpec>,
@@ -166,6 +168,35 @@ pub struct NameSpec {
     pub addresses: Vec<Ipv4Addr>,
 }
 
+/// The packets of one direction of a flow, as the VPC's router saw them: with the addresses that the interfaces have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounts {
+    pub flow: Flow,
+    /// Those that came to the router.
+    pub arrived: Count,
+    /// Of these, those that the sender's side let out: its network ACL and its security groups.
+    pub sent: Count,
+    /// Of these, those that the receiver's side let in.
+    pub received: Count,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    pub source: Ipv4Addr,
+    pub destination: Ipv4Addr,
+    /// The IANA number.
+    pub protocol: u8,
+    /// 0 where the protocol has no ports.
+    pub source_port: u16,
+    pub destination_port: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
 /// Carries out a [`FabricSpec`].
 pub trait Fabric: Send + Sync {
     /// Makes the host's networks those of `spec`: creates what is missing, changes what differs, removes what is
@@ -183,6 +214,13 @@ pub trait Fabric: Send + Sync {
     /// # Errors
     /// There is no such interface, or something listens there already.
     fn listen(&self, interface: &str, port: u16) -> Result<TcpListener, MachineError>;
+
+    /// What was counted of a VPC's flows so far. A flow that rests for a quarter of an hour is forgotten, and all are
+    /// when the engine starts; then counts begin at 0 again.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked, or the VPC's flows are not counted.
+    fn flows(&self, vpc: &str) -> Result<Vec<FlowCounts>, MachineError>;
 
     /// Removes every trace of this engine's networks from the host.
     ///

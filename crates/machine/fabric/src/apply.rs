@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use pileus_contract::fabric::{FabricSpec, VpcSpec};
+use pileus_contract::fabric::{FabricSpec, FlowCounts, VpcSpec};
 
 use crate::check::{self, Seen};
 use crate::edge::Edge;
 use crate::error::{FabricError, Result};
 use crate::firewall;
+use crate::flows;
 use crate::host::Host;
 use crate::interface;
 use crate::namespace;
@@ -73,6 +74,12 @@ impl Networks {
         failures
     }
 
+    /// What was counted of a VPC's flows.
+    pub(crate) fn flows(&self, vpc: &str) -> Result<Vec<FlowCounts>> {
+        let router = self.routers.get(vpc).ok_or_else(|| FabricError::NotCounted(vpc.to_owned()))?;
+        flows::read(&router.namespace)
+    }
+
     /// Removes the namespaces, whole or half-made, that the spec does not name.
     fn remove_others(&mut self, spec: &FabricSpec) -> Result<()> {
         let mut names = match self.names.take() {
@@ -127,6 +134,7 @@ impl Networks {
         router.detach(&stale_ports(router, vpc, adopted.then_some(&self.directory)))?;
         let edge = self.host.connect(&vpc.id, router)?;
         router.load_firewall(firewall::of_vpc(vpc, isolated_zones, edge.host()))?;
+        router.count_flows(vpc.counts_flows)?;
         for spec in &vpc.interfaces {
             let Some(subnet) = subnet_of(vpc, &spec.subnet) else { continue };
             if !router.ports.contains_key(&spec.id) {

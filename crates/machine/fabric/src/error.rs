@@ -22,6 +22,10 @@ pub enum FabricError {
     NoNft { source: io::Error },
     #[error("nft refused a change in {place}: {stderr}")]
     Nft { place: String, stderr: String },
+    #[error("what nft lists cannot be read: {reason}")]
+    Unreadable { reason: String },
+    #[error("there is no network {0}")]
+    NotCounted(String),
     #[error("no free link-local address pair is left for the edge of {0}")]
     NoEdge(String),
     #[error("another resolver holds {path}; there is one per instance", path = path.display())]

@@ -13,6 +13,7 @@
 //! | `apply` | the order of steps for a whole spec |
 //! | `router`, `interface`, `routing` | one VPC's router, an interface's namespace, the wanted routes |
 //! | `firewall` | the router's nftables as a value, and the difference of two (pure) |
+//! | `flows` | what passes and what does not, counted by the kernel for flow logs |
 //! | `host`, `edge`, `forwarding`, `service` | where the VPC meets the host's network |
 //! | `dns` | the VPC's resolver, its process, and the engine's side of that |
 //! | `namespace`, `netlink`, `message`, `link`, `nft` | the kernel's interfaces |
@@ -23,6 +24,7 @@ mod dns;
 mod edge;
 mod error;
 mod firewall;
+mod flows;
 mod forwarding;
 mod host;
 mod interface;
@@ -41,6 +43,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
+use pileus_contract::fabric::FlowCounts;
 use pileus_contract::{Fabric, FabricSpec, MachineError};
 
 use crate::apply::Networks;
@@ -103,6 +106,11 @@ impl Fabric for LinuxFabric {
     fn listen(&self, interface: &str, port: u16) -> Result<TcpListener, MachineError> {
         namespace::listen(&self.namespace(interface), port)
             .map_err(|error| MachineError::new(format!("listen on port {port} of {interface}"), error))
+    }
+
+    fn flows(&self, vpc: &str) -> Result<Vec<FlowCounts>, MachineError> {
+        let counted = self.networks().flows(vpc);
+        counted.map_err(|error| MachineError::new(format!("count the flows of {vpc}"), error))
     }
 
     fn teardown(&self) -> Result<(), MachineError> {

@@ -67,6 +67,7 @@ pub(crate) fn vpc(id: &str) -> VpcSpec {
             public_address: Ipv4Addr::new(198, 18, 0, 1),
         }],
         gateway_endpoints: Vec::new(),
+        counts_flows: false,
         names: Vec::new(),
     }
 }

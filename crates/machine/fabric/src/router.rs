@@ -12,6 +12,7 @@ use pileus_contract::fabric::{SubnetSpec, VpcSpec};
 
 use crate::error::Result;
 use crate::firewall::Table;
+use crate::flows;
 use crate::message::{self, Hop, Link, MAIN};
 use crate::namespace::{Namespace, sysctl};
 use crate::netlink::{Netlink, Request};
@@ -41,6 +42,8 @@ pub(crate) struct Router {
     /// What is in force, once something was applied.
     pub applied: Option<VpcSpec>,
     firewall: Option<Table>,
+    /// Whether flows are counted, once that is known.
+    counts_flows: Option<bool>,
     addresses: BTreeSet<Ipv4Addr>,
     rules: BTreeMap<Ipv4Net, u32>,
     routes: BTreeMap<(u32, Ipv4Net), Hop>,
@@ -62,6 +65,7 @@ impl Router {
             edge: None,
             applied: None,
             firewall: None,
+            counts_flows: None,
             addresses: BTreeSet::new(),
             rules: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -138,6 +142,15 @@ impl Router {
             nft::run(&self.namespace, &script)?;
         }
         self.firewall = Some(table);
+        Ok(())
+    }
+
+    /// Counts flows, or does not. What an earlier process counted is forgotten.
+    pub(crate) fn count_flows(&mut self, wanted: bool) -> Result<()> {
+        if self.counts_flows != Some(wanted) {
+            flows::count(&self.namespace, wanted)?;
+            self.counts_flows = Some(wanted);
+        }
         Ok(())
     }
 

@@ -138,13 +138,17 @@ fn create_flow_logs(
             "VPC" => drop(find::<Vpc>(cx.tx, resource)?),
             "Subnet" => drop(find::<Subnet>(cx.tx, resource)?),
             "NetworkInterface" => drop(find::<Interface>(cx.tx, resource)?),
-            other => return Err(ApiError::not_implemented(format_args!("flow logs of the ResourceType {other}"))),
+            other => {
+                return Err(ApiError::not_implemented(format_args!("flow logs of the ResourceType {other}")));
+            }
         }
         let same = |log: &FlowLog| {
             log.resource == *resource && log.group == template.group && log.traffic == template.traffic
         };
         if cx.tx.find(same).is_some() {
-            let message = format!("There is an existing Flow Log with the same configuration and log destination for {resource}.");
+            let message = format!(
+                "There is an existing Flow Log with the same configuration and log destination for {resource}."
+            );
             return Err(ApiError::client("FlowLogAlreadyExists", message));
         }
         let log = FlowLog { id: cx.ids.ec2(FlowLog::PREFIX), resource: resource.clone(), ..template.clone() };
@@ -175,10 +179,13 @@ fn template(cx: &Context, input: &ec2::CreateFlowLogsRequest) -> Result<FlowLog,
             return Err(ApiError::client("InvalidParameterCombination", message));
         }
         (Some(name), None) => name.clone(),
-        (None, Some(arn)) => group_of(arn).ok_or_else(|| invalid(format!("LogDestination: {arn} is invalid.")))?,
+        (None, Some(arn)) => {
+            group_of(arn).ok_or_else(|| invalid(format!("LogDestination: {arn} is invalid.")))?
+        }
         (None, None) => return Err(missing("LogGroupName or LogDestination")),
     };
-    let role = input.deliver_logs_permission_arn.clone().ok_or_else(|| missing("DeliverLogsPermissionArn"))?;
+    let role =
+        input.deliver_logs_permission_arn.clone().ok_or_else(|| missing("DeliverLogsPermissionArn"))?;
     if Arn::parse(&role).is_none_or(|arn| arn.service != "iam" || arn.account != cx.scope().account) {
         return Err(invalid("Invalid DeliverLogsPermissionArn."));
     }
@@ -217,8 +224,10 @@ fn delete_flow_logs(
                 cx.tx.delete::<FlowLog>(&log.id);
             }
             Err(error) => {
-                let error =
-                    ec2::UnsuccessfulItemError { code: Some(error.code.into_owned()), message: Some(error.message) };
+                let error = ec2::UnsuccessfulItemError {
+                    code: Some(error.code.into_owned()),
+                    message: Some(error.message),
+                };
                 unsuccessful.push(ec2::UnsuccessfulItem { error: Some(error), resource_id: Some(id) });
             }
         }
@@ -240,7 +249,9 @@ fn describe_flow_logs(
     input: ec2::DescribeFlowLogsRequest,
 ) -> Result<ec2::DescribeFlowLogsResult, ApiError> {
     // An id that is not there is no error, as in AWS.
-    let there = |ids: Vec<String>| ids.into_iter().filter(|id| cx.tx.get::<FlowLog>(id).is_some()).collect::<Vec<_>>();
+    let there = |ids: Vec<String>| {
+        ids.into_iter().filter(|id| cx.tx.get::<FlowLog>(id).is_some()).collect::<Vec<_>>()
+    };
     let ids = input.flow_log_ids.filter(|ids| !ids.is_empty()).map(there);
     if ids.as_ref().is_some_and(Vec::is_empty) {
         return Ok(ec2::DescribeFlowLogsResult { flow_logs: Some(Vec::new()), next_token: None });

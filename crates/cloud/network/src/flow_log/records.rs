@@ -54,7 +54,13 @@ pub fn since(before: &[FlowCounts], now: &[FlowCounts]) -> Vec<FlowCounts> {
 }
 
 /// The records of all flow logs of a VPC for what was counted in `window`.
-pub fn deliveries(state: &State, scope: &Scope, vpc: &str, window: Window, counts: &[FlowCounts]) -> Vec<Delivery> {
+pub fn deliveries(
+    state: &State,
+    scope: &Scope,
+    vpc: &str,
+    window: Window,
+    counts: &[FlowCounts],
+) -> Vec<Delivery> {
     let interfaces: BTreeMap<Ipv4Addr, Arc<Interface>> = state
         .list::<Interface>(scope)
         .filter(|it| it.vpc == vpc && it.interface_type != interface::NAT_GATEWAY)
@@ -62,7 +68,8 @@ pub fn deliveries(state: &State, scope: &Scope, vpc: &str, window: Window, count
         .collect();
     let mut deliveries = Vec::new();
     for log in state.list::<FlowLog>(scope) {
-        let concerned = interfaces.values().filter(|it| [&it.vpc, &it.subnet, &it.id].contains(&&log.resource));
+        let concerned =
+            interfaces.values().filter(|it| [&it.vpc, &it.subnet, &it.id].contains(&&log.resource));
         let Ok(fields) = format::parse(log.format.as_deref().unwrap_or(format::DEFAULT)) else { continue };
         for interface in concerned {
             let site = Site { state, scope, interface, window, fields: &fields };
@@ -112,7 +119,9 @@ impl Site<'_> {
                 packets: asked.packets.saturating_sub(passed.packets),
                 bytes: asked.bytes.saturating_sub(passed.bytes),
             };
-            for (count, action, of) in [(passed, "ACCEPT", Traffic::Accept), (refused, "REJECT", Traffic::Reject)] {
+            for (count, action, of) in
+                [(passed, "ACCEPT", Traffic::Accept), (refused, "REJECT", Traffic::Reject)]
+            {
                 if count.packets > 0 && (traffic == Traffic::All || traffic == of) {
                     records.push(self.record(Some((counts.flow, count, action, direction))));
                 }
@@ -131,8 +140,12 @@ impl Site<'_> {
             if index > 0 {
                 record.push(' ');
             }
-            let text = self.common(*field).or_else(|| Some(of_flow(*field, seen?)));
-            record.push_str(text.as_deref().unwrap_or("-"));
+            let text = self.common(*field).unwrap_or_else(|| match seen {
+                Some(seen) => of_flow(*field, seen),
+                None if *field == Field::LogStatus => "NODATA".into(),
+                None => "-".into(),
+            });
+            record.push_str(&text);
         }
         record
     }
@@ -144,14 +157,14 @@ impl Site<'_> {
             Field::Version => format::version(self.fields).to_string(),
             Field::AccountId => self.scope.account.clone(),
             Field::InterfaceId => interface.id.clone(),
-            Field::Start => (self.window.start.millis() / 1000).to_string(),
-            Field::End => (self.window.end.millis() / 1000).to_string(),
+            Field::Start => self.window.start.secs().to_string(),
+            Field::End => self.window.end.secs().to_string(),
             Field::VpcId => interface.vpc.clone(),
             Field::SubnetId => interface.subnet.clone(),
             Field::Region => self.scope.region.clone(),
             Field::ZoneId => {
                 let subnet = self.state.get::<Subnet>(self.scope, &interface.subnet)?;
-                zone::id(&self.scope.region, &subnet.zone)?
+                zone::id_of(&self.scope.region, &subnet.zone)?
             }
             Field::InstanceId => "-".into(),
             _ => return None,

@@ -10,6 +10,7 @@ mod world;
 mod acl;
 mod dns;
 mod edge;
+mod flows;
 mod groups;
 mod lifecycle;
 mod resolver;
