@@ -141,6 +141,7 @@ impl Deployment<'_> {
             log_configuration: Some(LogConfiguration {
                 log_driver: "awslogs".into(),
                 options: Some(options),
+                ..Default::default()
             }),
             ..Default::default()
         };

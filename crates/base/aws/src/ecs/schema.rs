@@ -105,6 +105,10 @@ static DURATION: Shape = Shape::Integer { min: 0, max: 2147483647 };
 
 static EBS_TAG_SPECIFICATIONS: Shape = Shape::list(&Shape::Structure(&EBS_TAG_SPECIFICATION), "member");
 
+static ENVIRONMENT_FILE_TYPE: Shape = Shape::String(&StringShape::one_of(&["s3"]));
+
+static ENVIRONMENT_FILES: Shape = Shape::list(&Shape::Structure(&ENVIRONMENT_FILE), "member");
+
 static ENVIRONMENT_VARIABLES: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
 
 static EXCLUDED_INSTANCE_TYPE_SET: Shape =
@@ -113,6 +117,8 @@ static EXCLUDED_INSTANCE_TYPE_SET: Shape =
 static FAILURES: Shape = Shape::list(&Shape::Structure(&FAILURE), "member");
 
 static GPU_IDS: Shape = Shape::list(&Shape::STRING, "member");
+
+static HOST_ENTRY_LIST: Shape = Shape::list(&Shape::Structure(&HOST_ENTRY), "member");
 
 static INFERENCE_ACCELERATORS: Shape = Shape::list(&Shape::Structure(&INFERENCE_ACCELERATOR), "member");
 
@@ -206,6 +212,10 @@ static PROTECTED_TASKS: Shape = Shape::list(&Shape::Structure(&PROTECTED_TASK), 
 static PROXY_CONFIGURATION_PROPERTIES: Shape = Shape::list(&Shape::Structure(&KEY_VALUE_PAIR), "member");
 
 static REQUIRES_ATTRIBUTES: Shape = Shape::list(&Shape::Structure(&ATTRIBUTE), "member");
+
+static RESOURCE_REQUIREMENTS: Shape = Shape::list(&Shape::Structure(&RESOURCE_REQUIREMENT), "member");
+
+static RESOURCE_TYPE: Shape = Shape::String(&StringShape::one_of(&["GPU", "InferenceAccelerator"]));
 
 static SCHEDULING_STRATEGY: Shape = Shape::String(&StringShape::one_of(&["REPLICA", "DAEMON"]));
 
@@ -528,14 +538,14 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::new("cpu", &Shape::INTEGER),
         MemberSchema::new("memory", &Shape::INTEGER),
         MemberSchema::new("memoryReservation", &Shape::INTEGER),
-        MemberSchema::unsupported("links"),
+        MemberSchema::new("links", &STRING_LIST),
         MemberSchema::new("portMappings", &PORT_MAPPING_LIST),
         MemberSchema::new("essential", &Shape::Bool),
         MemberSchema::new("restartPolicy", &Shape::Structure(&CONTAINER_RESTART_POLICY)),
         MemberSchema::new("entryPoint", &STRING_LIST),
         MemberSchema::new("command", &STRING_LIST),
         MemberSchema::new("environment", &ENVIRONMENT_VARIABLES).sensitive(),
-        MemberSchema::unsupported("environmentFiles"),
+        MemberSchema::new("environmentFiles", &ENVIRONMENT_FILES),
         MemberSchema::new("mountPoints", &MOUNT_POINT_LIST),
         MemberSchema::new("volumesFrom", &VOLUME_FROM_LIST),
         MemberSchema::new("linuxParameters", &Shape::Structure(&LINUX_PARAMETERS)),
@@ -550,10 +560,10 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::new("disableNetworking", &Shape::Bool),
         MemberSchema::new("privileged", &Shape::Bool),
         MemberSchema::new("readonlyRootFilesystem", &Shape::Bool),
-        MemberSchema::unsupported("dnsServers"),
-        MemberSchema::unsupported("dnsSearchDomains"),
-        MemberSchema::unsupported("extraHosts"),
-        MemberSchema::unsupported("dockerSecurityOptions"),
+        MemberSchema::new("dnsServers", &STRING_LIST),
+        MemberSchema::new("dnsSearchDomains", &STRING_LIST),
+        MemberSchema::new("extraHosts", &HOST_ENTRY_LIST),
+        MemberSchema::new("dockerSecurityOptions", &STRING_LIST),
         MemberSchema::new("interactive", &Shape::Bool),
         MemberSchema::new("pseudoTerminal", &Shape::Bool),
         MemberSchema::new("dockerLabels", &DOCKER_LABELS_MAP),
@@ -561,9 +571,9 @@ pub(crate) static CONTAINER_DEFINITION: StructureSchema = StructureSchema {
         MemberSchema::new("logConfiguration", &Shape::Structure(&LOG_CONFIGURATION)),
         MemberSchema::new("healthCheck", &Shape::Structure(&HEALTH_CHECK)),
         MemberSchema::new("systemControls", &SYSTEM_CONTROLS),
-        MemberSchema::unsupported("resourceRequirements"),
+        MemberSchema::new("resourceRequirements", &RESOURCE_REQUIREMENTS),
         MemberSchema::unsupported("firelensConfiguration"),
-        MemberSchema::unsupported("credentialSpecs"),
+        MemberSchema::new("credentialSpecs", &STRING_LIST),
     ],
 };
 
@@ -940,6 +950,14 @@ pub(crate) static ECS_MANAGED_RESOURCES: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static ENVIRONMENT_FILE: StructureSchema = StructureSchema {
+    name: "EnvironmentFile",
+    members: &[
+        MemberSchema::new("value", &Shape::STRING).required(),
+        MemberSchema::new("type", &ENVIRONMENT_FILE_TYPE).required(),
+    ],
+};
+
 pub(crate) static EPHEMERAL_STORAGE: StructureSchema = StructureSchema {
     name: "EphemeralStorage",
     members: &[MemberSchema::new("sizeInGiB", &Shape::INTEGER).required()],
@@ -998,6 +1016,14 @@ pub(crate) static HEALTH_CHECK: StructureSchema = StructureSchema {
         MemberSchema::new("timeout", &Shape::INTEGER),
         MemberSchema::new("retries", &Shape::INTEGER),
         MemberSchema::new("startPeriod", &Shape::INTEGER),
+    ],
+};
+
+pub(crate) static HOST_ENTRY: StructureSchema = StructureSchema {
+    name: "HostEntry",
+    members: &[
+        MemberSchema::new("hostname", &Shape::STRING).required(),
+        MemberSchema::new("ipAddress", &Shape::STRING).required(),
     ],
 };
 
@@ -1255,7 +1281,7 @@ pub(crate) static LOG_CONFIGURATION: StructureSchema = StructureSchema {
     members: &[
         MemberSchema::new("logDriver", &LOG_DRIVER).required(),
         MemberSchema::new("options", &LOG_CONFIGURATION_OPTIONS_MAP),
-        MemberSchema::unsupported("secretOptions"),
+        MemberSchema::new("secretOptions", &SECRET_LIST),
     ],
 };
 
@@ -1626,6 +1652,14 @@ pub(crate) static REGISTER_TASK_DEFINITION_RESPONSE: StructureSchema = Structure
 pub(crate) static RESOLVED_CONFIGURATION: StructureSchema = StructureSchema {
     name: "ResolvedConfiguration",
     members: &[MemberSchema::new("loadBalancers", &SERVICE_REVISION_LOAD_BALANCERS)],
+};
+
+pub(crate) static RESOURCE_REQUIREMENT: StructureSchema = StructureSchema {
+    name: "ResourceRequirement",
+    members: &[
+        MemberSchema::new("value", &Shape::STRING).required(),
+        MemberSchema::new("type", &RESOURCE_TYPE).required(),
+    ],
 };
 
 pub(crate) static ROLLBACK: StructureSchema = StructureSchema {

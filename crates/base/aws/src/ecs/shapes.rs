@@ -124,12 +124,14 @@ pileus_model::structure! {
         cpu: Option<i64> = "cpu",
         memory: Option<i64> = "memory",
         memory_reservation: Option<i64> = "memoryReservation",
+        links: Option<Vec<String>> = "links",
         port_mappings: Option<Vec<PortMapping>> = "portMappings",
         essential: Option<bool> = "essential",
         restart_policy: Option<ContainerRestartPolicy> = "restartPolicy",
         entry_point: Option<Vec<String>> = "entryPoint",
         command: Option<Vec<String>> = "command",
         environment: Option<Vec<KeyValuePair>> = "environment",
+        environment_files: Option<Vec<EnvironmentFile>> = "environmentFiles",
         mount_points: Option<Vec<MountPoint>> = "mountPoints",
         volumes_from: Option<Vec<VolumeFrom>> = "volumesFrom",
         linux_parameters: Option<LinuxParameters> = "linuxParameters",
@@ -143,6 +145,10 @@ pileus_model::structure! {
         disable_networking: Option<bool> = "disableNetworking",
         privileged: Option<bool> = "privileged",
         readonly_root_filesystem: Option<bool> = "readonlyRootFilesystem",
+        dns_servers: Option<Vec<String>> = "dnsServers",
+        dns_search_domains: Option<Vec<String>> = "dnsSearchDomains",
+        extra_hosts: Option<Vec<HostEntry>> = "extraHosts",
+        docker_security_options: Option<Vec<String>> = "dockerSecurityOptions",
         interactive: Option<bool> = "interactive",
         pseudo_terminal: Option<bool> = "pseudoTerminal",
         docker_labels: Option<BTreeMap<String, String>> = "dockerLabels",
@@ -150,6 +156,8 @@ pileus_model::structure! {
         log_configuration: Option<LogConfiguration> = "logConfiguration",
         health_check: Option<HealthCheck> = "healthCheck",
         system_controls: Option<Vec<SystemControl>> = "systemControls",
+        resource_requirements: Option<Vec<ResourceRequirement>> = "resourceRequirements",
+        credential_specs: Option<Vec<String>> = "credentialSpecs",
     }
     ContainerDependency = schema::CONTAINER_DEPENDENCY {
         container_name: String = "containerName",
@@ -379,6 +387,10 @@ pileus_model::structure! {
         service_security_groups: Option<Vec<ManagedSecurityGroup>> = "serviceSecurityGroups",
         log_groups: Option<Vec<ManagedLogGroup>> = "logGroups",
     }
+    EnvironmentFile = schema::ENVIRONMENT_FILE {
+        value: String = "value",
+        r#type: String = "type",
+    }
     EphemeralStorage = schema::EPHEMERAL_STORAGE {
         size_in_gib: i64 = "sizeInGiB",
     }
@@ -413,6 +425,10 @@ pileus_model::structure! {
         timeout: Option<i64> = "timeout",
         retries: Option<i64> = "retries",
         start_period: Option<i64> = "startPeriod",
+    }
+    HostEntry = schema::HOST_ENTRY {
+        hostname: String = "hostname",
+        ip_address: String = "ipAddress",
     }
     HostVolumeProperties = schema::HOST_VOLUME_PROPERTIES {
         source_path: Option<String> = "sourcePath",
@@ -571,6 +587,7 @@ pileus_model::structure! {
     LogConfiguration = schema::LOG_CONFIGURATION {
         log_driver: String = "logDriver",
         options: Option<BTreeMap<String, String>> = "options",
+        secret_options: Option<Vec<Secret>> = "secretOptions",
     }
     ManagedAgent = schema::MANAGED_AGENT {
         last_started_at: Option<Timestamp> = "lastStartedAt",
@@ -800,6 +817,10 @@ pileus_model::structure! {
     }
     ResolvedConfiguration = schema::RESOLVED_CONFIGURATION {
         load_balancers: Option<Vec<ServiceRevisionLoadBalancer>> = "loadBalancers",
+    }
+    ResourceRequirement = schema::RESOURCE_REQUIREMENT {
+        value: String = "value",
+        r#type: String = "type",
     }
     Rollback = schema::ROLLBACK {
         reason: Option<String> = "reason",

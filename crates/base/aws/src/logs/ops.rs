@@ -75,6 +75,14 @@ impl Operation for DescribeMetricFilters {
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_METRIC_FILTERS;
 }
 
+pub struct DescribeQueries;
+
+impl Operation for DescribeQueries {
+    type Input = super::DescribeQueriesRequest;
+    type Output = super::DescribeQueriesResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::DESCRIBE_QUERIES;
+}
+
 pub struct DescribeSubscriptionFilters;
 
 impl Operation for DescribeSubscriptionFilters {
@@ -97,6 +105,14 @@ impl Operation for GetLogEvents {
     type Input = super::GetLogEventsRequest;
     type Output = super::GetLogEventsResponse;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_LOG_EVENTS;
+}
+
+pub struct GetQueryResults;
+
+impl Operation for GetQueryResults {
+    type Input = super::GetQueryResultsRequest;
+    type Output = super::GetQueryResultsResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::GET_QUERY_RESULTS;
 }
 
 pub struct ListLogGroups;
@@ -153,6 +169,22 @@ impl Operation for PutRetentionPolicy {
     type Input = super::PutRetentionPolicyRequest;
     type Output = pileus_model::Unit;
     const SCHEMA: &'static pileus_model::OperationSchema = &schemas::PUT_RETENTION_POLICY;
+}
+
+pub struct StartQuery;
+
+impl Operation for StartQuery {
+    type Input = super::StartQueryRequest;
+    type Output = super::StartQueryResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::START_QUERY;
+}
+
+pub struct StopQuery;
+
+impl Operation for StopQuery {
+    type Input = super::StopQueryRequest;
+    type Output = super::StopQueryResponse;
+    const SCHEMA: &'static pileus_model::OperationSchema = &schemas::STOP_QUERY;
 }
 
 pub struct TagLogGroup;
@@ -539,6 +571,40 @@ pub(super) mod schemas {
         },
     };
 
+    pub(crate) static DESCRIBE_QUERIES: OperationSchema = OperationSchema {
+        name: "DescribeQueries",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::DESCRIBE_QUERIES_REQUEST,
+        output: &super::super::schema::DESCRIBE_QUERIES_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:DescribeQueries",
+            resources: &["*"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
     pub(crate) static DESCRIBE_SUBSCRIPTION_FILTERS: OperationSchema = OperationSchema {
         name: "DescribeSubscriptionFilters",
         service: &super::super::SERVICE,
@@ -639,6 +705,40 @@ pub(super) mod schemas {
             resources: &[
                 "arn:aws:logs:{region}:{account}:log-group:{logGroupName,logGroupIdentifier}:log-stream:{logStreamName}",
             ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static GET_QUERY_RESULTS: OperationSchema = OperationSchema {
+        name: "GetQueryResults",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::GET_QUERY_RESULTS_REQUEST,
+        output: &super::super::schema::GET_QUERY_RESULTS_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:GetQueryResults",
+            resources: &["*"],
             keys: &[],
             passes: &[],
             tagging: Some("logs:TagResource"),
@@ -911,6 +1011,78 @@ pub(super) mod schemas {
         access: &AccessSchema {
             action: "logs:PutRetentionPolicy",
             resources: &["arn:aws:logs:{region}:{account}:log-group:{logGroupName}:log-stream:"],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static START_QUERY: OperationSchema = OperationSchema {
+        name: "StartQuery",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::START_QUERY_REQUEST,
+        output: &super::super::schema::START_QUERY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema { shape: "MalformedQueryException", code: "MalformedQueryException", status: 400 },
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema { shape: "LimitExceededException", code: "LimitExceededException", status: 400 },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:StartQuery",
+            resources: &[
+                "arn:aws:logs:{region}:{account}:log-group:{logGroupName,logGroupNames,logGroupIdentifiers}:log-stream:",
+            ],
+            keys: &[],
+            passes: &[],
+            tagging: Some("logs:TagResource"),
+        },
+    };
+
+    pub(crate) static STOP_QUERY: OperationSchema = OperationSchema {
+        name: "StopQuery",
+        service: &super::super::SERVICE,
+        input: &super::super::schema::STOP_QUERY_REQUEST,
+        output: &super::super::schema::STOP_QUERY_RESPONSE,
+        result_wrapper: "",
+        http_method: "POST",
+        http_uri: "/",
+        errors: &[
+            ErrorSchema {
+                shape: "InvalidParameterException",
+                code: "InvalidParameterException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ResourceNotFoundException",
+                code: "ResourceNotFoundException",
+                status: 400,
+            },
+            ErrorSchema {
+                shape: "ServiceUnavailableException",
+                code: "ServiceUnavailableException",
+                status: 500,
+            },
+        ],
+        access: &AccessSchema {
+            action: "logs:StopQuery",
+            resources: &["*"],
             keys: &[],
             passes: &[],
             tagging: Some("logs:TagResource"),

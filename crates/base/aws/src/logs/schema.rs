@@ -18,6 +18,8 @@ static DESCRIBE_LIMIT: Shape = Shape::Integer { min: 1, max: 50 };
 static DESCRIBE_LOG_GROUPS_LOG_GROUP_IDENTIFIERS: Shape =
     Shape::List { member: &LOG_GROUP_IDENTIFIER, item: "member", flattened: false, min: 1, max: 50 };
 
+static DESCRIBE_QUERIES_MAX_RESULTS: Shape = Shape::Integer { min: 1, max: 1000 };
+
 static DIMENSIONS: Shape = Shape::Map {
     key: &DIMENSIONS_KEY,
     value: &DIMENSIONS_VALUE,
@@ -38,6 +40,8 @@ static EVENT_MESSAGE: Shape =
     Shape::String(&StringShape { min: 1, max: usize::MAX, pattern: None, values: &[] });
 
 static EVENTS_LIMIT: Shape = Shape::Integer { min: 1, max: 10000 };
+
+static EVENTS_LIMIT_START_QUERY: Shape = Shape::Integer { min: 1, max: 100000 };
 
 static EXTRACTED_VALUES: Shape = Shape::Map {
     key: &Shape::STRING,
@@ -83,6 +87,8 @@ static LOG_GROUP_IDENTIFIER: Shape = Shape::String(&StringShape {
     values: &[],
 });
 
+static LOG_GROUP_IDENTIFIERS: Shape = Shape::list(&LOG_GROUP_IDENTIFIER, "member");
+
 static PATTERN_OF_LOG_GROUP_NAME: Pattern = Pattern::new("[\\.\\-_/#A-Za-z0-9]+");
 static LOG_GROUP_NAME: Shape =
     Shape::String(&StringShape { min: 1, max: 512, pattern: Some(&PATTERN_OF_LOG_GROUP_NAME), values: &[] });
@@ -103,6 +109,8 @@ static LOG_GROUP_NAME_REGEX_PATTERN: Shape = Shape::String(&StringShape {
     pattern: Some(&PATTERN_OF_LOG_GROUP_NAME_REGEX_PATTERN),
     values: &[],
 });
+
+static LOG_GROUP_NAMES: Shape = Shape::list(&LOG_GROUP_NAME, "member");
 
 static LOG_GROUP_SUMMARIES: Shape = Shape::list(&Shape::Structure(&LOG_GROUP_SUMMARY), "member");
 
@@ -146,6 +154,28 @@ static NEXT_TOKEN: Shape =
 static ORDER_BY: Shape = Shape::String(&StringShape::one_of(&["LogStreamName", "LastEventTime"]));
 
 static OUTPUT_LOG_EVENTS: Shape = Shape::list(&Shape::Structure(&OUTPUT_LOG_EVENT), "member");
+
+static QUERY_ID: Shape = Shape::String(&StringShape { min: 1, max: 256, pattern: None, values: &[] });
+
+static QUERY_INFO_LIST: Shape = Shape::list(&Shape::Structure(&QUERY_INFO), "member");
+
+static QUERY_LANGUAGE: Shape = Shape::String(&StringShape::one_of(&["CWLI", "SQL", "PPL"]));
+
+static QUERY_RESULTS: Shape = Shape::list(&RESULT_ROWS, "member");
+
+static QUERY_STATUS: Shape = Shape::String(&StringShape::one_of(&[
+    "Scheduled",
+    "Running",
+    "Complete",
+    "Failed",
+    "Cancelled",
+    "Timeout",
+    "Unknown",
+]));
+
+static QUERY_STRING: Shape = Shape::String(&StringShape { min: 0, max: 10000, pattern: None, values: &[] });
+
+static RESULT_ROWS: Shape = Shape::list(&Shape::Structure(&RESULT_FIELD), "member");
 
 static SEARCHED_LOG_STREAMS: Shape = Shape::list(&Shape::Structure(&SEARCHED_LOG_STREAM), "member");
 
@@ -333,6 +363,22 @@ pub(crate) static DESCRIBE_METRIC_FILTERS_RESPONSE: StructureSchema = StructureS
     ],
 };
 
+pub(crate) static DESCRIBE_QUERIES_REQUEST: StructureSchema = StructureSchema {
+    name: "DescribeQueriesRequest",
+    members: &[
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("status", &QUERY_STATUS),
+        MemberSchema::new("maxResults", &DESCRIBE_QUERIES_MAX_RESULTS),
+        MemberSchema::new("nextToken", &NEXT_TOKEN),
+        MemberSchema::new("queryLanguage", &QUERY_LANGUAGE),
+    ],
+};
+
+pub(crate) static DESCRIBE_QUERIES_RESPONSE: StructureSchema = StructureSchema {
+    name: "DescribeQueriesResponse",
+    members: &[MemberSchema::new("queries", &QUERY_INFO_LIST), MemberSchema::new("nextToken", &NEXT_TOKEN)],
+};
+
 pub(crate) static DESCRIBE_SUBSCRIPTION_FILTERS_REQUEST: StructureSchema = StructureSchema {
     name: "DescribeSubscriptionFiltersRequest",
     members: &[
@@ -409,6 +455,27 @@ pub(crate) static GET_LOG_EVENTS_RESPONSE: StructureSchema = StructureSchema {
         MemberSchema::new("events", &OUTPUT_LOG_EVENTS),
         MemberSchema::new("nextForwardToken", &NEXT_TOKEN),
         MemberSchema::new("nextBackwardToken", &NEXT_TOKEN),
+    ],
+};
+
+pub(crate) static GET_QUERY_RESULTS_REQUEST: StructureSchema = StructureSchema {
+    name: "GetQueryResultsRequest",
+    members: &[
+        MemberSchema::new("queryId", &QUERY_ID).required(),
+        MemberSchema::unsupported("nextToken"),
+        MemberSchema::unsupported("maxItems"),
+    ],
+};
+
+pub(crate) static GET_QUERY_RESULTS_RESPONSE: StructureSchema = StructureSchema {
+    name: "GetQueryResultsResponse",
+    members: &[
+        MemberSchema::new("queryLanguage", &QUERY_LANGUAGE),
+        MemberSchema::new("results", &QUERY_RESULTS),
+        MemberSchema::new("statistics", &Shape::Structure(&QUERY_STATISTICS)),
+        MemberSchema::new("status", &QUERY_STATUS),
+        MemberSchema::new("encryptionKey", &Shape::STRING),
+        MemberSchema::new("nextToken", &Shape::STRING),
     ],
 };
 
@@ -594,6 +661,33 @@ pub(crate) static PUT_RETENTION_POLICY_REQUEST: StructureSchema = StructureSchem
     ],
 };
 
+pub(crate) static QUERY_INFO: StructureSchema = StructureSchema {
+    name: "QueryInfo",
+    members: &[
+        MemberSchema::new("queryLanguage", &QUERY_LANGUAGE),
+        MemberSchema::new("queryId", &QUERY_ID),
+        MemberSchema::new("queryString", &QUERY_STRING),
+        MemberSchema::new("status", &QUERY_STATUS),
+        MemberSchema::new("createTime", &TIMESTAMP),
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("queryDuration", &Shape::LONG),
+        MemberSchema::new("bytesScanned", &Shape::DOUBLE),
+        MemberSchema::new("userIdentity", &Shape::STRING),
+    ],
+};
+
+pub(crate) static QUERY_STATISTICS: StructureSchema = StructureSchema {
+    name: "QueryStatistics",
+    members: &[
+        MemberSchema::new("recordsMatched", &Shape::DOUBLE),
+        MemberSchema::new("recordsScanned", &Shape::DOUBLE),
+        MemberSchema::new("estimatedRecordsSkipped", &Shape::DOUBLE),
+        MemberSchema::new("bytesScanned", &Shape::DOUBLE),
+        MemberSchema::new("estimatedBytesSkipped", &Shape::DOUBLE),
+        MemberSchema::new("logGroupsScanned", &Shape::DOUBLE),
+    ],
+};
+
 pub(crate) static REJECTED_ENTITY_INFO: StructureSchema = StructureSchema {
     name: "RejectedEntityInfo",
     members: &[MemberSchema::new("errorType", &Shape::STRING)],
@@ -608,6 +702,11 @@ pub(crate) static REJECTED_LOG_EVENTS_INFO: StructureSchema = StructureSchema {
     ],
 };
 
+pub(crate) static RESULT_FIELD: StructureSchema = StructureSchema {
+    name: "ResultField",
+    members: &[MemberSchema::new("field", &Shape::STRING), MemberSchema::new("value", &Shape::STRING)],
+};
+
 pub(crate) static SEARCHED_LOG_STREAM: StructureSchema = StructureSchema {
     name: "SearchedLogStream",
     members: &[
@@ -615,6 +714,31 @@ pub(crate) static SEARCHED_LOG_STREAM: StructureSchema = StructureSchema {
         MemberSchema::new("searchedCompletely", &Shape::Bool),
     ],
 };
+
+pub(crate) static START_QUERY_REQUEST: StructureSchema = StructureSchema {
+    name: "StartQueryRequest",
+    members: &[
+        MemberSchema::new("queryLanguage", &QUERY_LANGUAGE),
+        MemberSchema::new("logGroupName", &LOG_GROUP_NAME),
+        MemberSchema::new("logGroupNames", &LOG_GROUP_NAMES),
+        MemberSchema::new("logGroupIdentifiers", &LOG_GROUP_IDENTIFIERS),
+        MemberSchema::new("startTime", &TIMESTAMP).required(),
+        MemberSchema::new("endTime", &TIMESTAMP).required(),
+        MemberSchema::new("queryString", &QUERY_STRING).required(),
+        MemberSchema::new("limit", &EVENTS_LIMIT_START_QUERY),
+    ],
+};
+
+pub(crate) static START_QUERY_RESPONSE: StructureSchema =
+    StructureSchema { name: "StartQueryResponse", members: &[MemberSchema::new("queryId", &QUERY_ID)] };
+
+pub(crate) static STOP_QUERY_REQUEST: StructureSchema = StructureSchema {
+    name: "StopQueryRequest",
+    members: &[MemberSchema::new("queryId", &QUERY_ID).required()],
+};
+
+pub(crate) static STOP_QUERY_RESPONSE: StructureSchema =
+    StructureSchema { name: "StopQueryResponse", members: &[MemberSchema::new("success", &Shape::Bool)] };
 
 pub(crate) static SUBSCRIPTION_FILTER: StructureSchema = StructureSchema {
     name: "SubscriptionFilter",

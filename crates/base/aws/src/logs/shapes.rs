@@ -72,6 +72,17 @@ pileus_model::structure! {
         metric_filters: Option<Vec<MetricFilter>> = "metricFilters",
         next_token: Option<String> = "nextToken",
     }
+    DescribeQueriesRequest = schema::DESCRIBE_QUERIES_REQUEST {
+        log_group_name: Option<String> = "logGroupName",
+        status: Option<String> = "status",
+        max_results: Option<i64> = "maxResults",
+        next_token: Option<String> = "nextToken",
+        query_language: Option<String> = "queryLanguage",
+    }
+    DescribeQueriesResponse = schema::DESCRIBE_QUERIES_RESPONSE {
+        queries: Option<Vec<QueryInfo>> = "queries",
+        next_token: Option<String> = "nextToken",
+    }
     DescribeSubscriptionFiltersRequest = schema::DESCRIBE_SUBSCRIPTION_FILTERS_REQUEST {
         log_group_name: String = "logGroupName",
         filter_name_prefix: Option<String> = "filterNamePrefix",
@@ -120,6 +131,17 @@ pileus_model::structure! {
         events: Option<Vec<OutputLogEvent>> = "events",
         next_forward_token: Option<String> = "nextForwardToken",
         next_backward_token: Option<String> = "nextBackwardToken",
+    }
+    GetQueryResultsRequest = schema::GET_QUERY_RESULTS_REQUEST {
+        query_id: String = "queryId",
+    }
+    GetQueryResultsResponse = schema::GET_QUERY_RESULTS_RESPONSE {
+        query_language: Option<String> = "queryLanguage",
+        results: Option<Vec<Vec<ResultField>>> = "results",
+        statistics: Option<QueryStatistics> = "statistics",
+        status: Option<String> = "status",
+        encryption_key: Option<String> = "encryptionKey",
+        next_token: Option<String> = "nextToken",
     }
     InputLogEvent = schema::INPUT_LOG_EVENT {
         timestamp: i64 = "timestamp",
@@ -231,6 +253,25 @@ pileus_model::structure! {
         log_group_name: String = "logGroupName",
         retention_in_days: i64 = "retentionInDays",
     }
+    QueryInfo = schema::QUERY_INFO {
+        query_language: Option<String> = "queryLanguage",
+        query_id: Option<String> = "queryId",
+        query_string: Option<String> = "queryString",
+        status: Option<String> = "status",
+        create_time: Option<i64> = "createTime",
+        log_group_name: Option<String> = "logGroupName",
+        query_duration: Option<i64> = "queryDuration",
+        bytes_scanned: Option<f64> = "bytesScanned",
+        user_identity: Option<String> = "userIdentity",
+    }
+    QueryStatistics = schema::QUERY_STATISTICS {
+        records_matched: Option<f64> = "recordsMatched",
+        records_scanned: Option<f64> = "recordsScanned",
+        estimated_records_skipped: Option<f64> = "estimatedRecordsSkipped",
+        bytes_scanned: Option<f64> = "bytesScanned",
+        estimated_bytes_skipped: Option<f64> = "estimatedBytesSkipped",
+        log_groups_scanned: Option<f64> = "logGroupsScanned",
+    }
     RejectedEntityInfo = schema::REJECTED_ENTITY_INFO {
         error_type: Option<String> = "errorType",
     }
@@ -239,9 +280,32 @@ pileus_model::structure! {
         too_old_log_event_end_index: Option<i64> = "tooOldLogEventEndIndex",
         expired_log_event_end_index: Option<i64> = "expiredLogEventEndIndex",
     }
+    ResultField = schema::RESULT_FIELD {
+        field: Option<String> = "field",
+        value: Option<String> = "value",
+    }
     SearchedLogStream = schema::SEARCHED_LOG_STREAM {
         log_stream_name: Option<String> = "logStreamName",
         searched_completely: Option<bool> = "searchedCompletely",
+    }
+    StartQueryRequest = schema::START_QUERY_REQUEST {
+        query_language: Option<String> = "queryLanguage",
+        log_group_name: Option<String> = "logGroupName",
+        log_group_names: Option<Vec<String>> = "logGroupNames",
+        log_group_identifiers: Option<Vec<String>> = "logGroupIdentifiers",
+        start_time: i64 = "startTime",
+        end_time: i64 = "endTime",
+        query_string: String = "queryString",
+        limit: Option<i64> = "limit",
+    }
+    StartQueryResponse = schema::START_QUERY_RESPONSE {
+        query_id: Option<String> = "queryId",
+    }
+    StopQueryRequest = schema::STOP_QUERY_REQUEST {
+        query_id: String = "queryId",
+    }
+    StopQueryResponse = schema::STOP_QUERY_RESPONSE {
+        success: Option<bool> = "success",
     }
     SubscriptionFilter = schema::SUBSCRIPTION_FILTER {
         filter_name: Option<String> = "filterName",

@@ -172,7 +172,18 @@ fn refuse_unrun(container: &ContainerDefinition) -> Result<(), ApiError> {
     if container.privileged == Some(true) {
         return Err(client("Fargate compatible task definitions do not support privileged"));
     }
+    fn some<T>(list: Option<&Vec<T>>) -> Option<bool> {
+        list.map(|list| !list.is_empty())
+    }
     for (asked, what) in [
+        (some(container.links.as_ref()), "links, which awsvpc tasks do not have"),
+        (some(container.environment_files.as_ref()), "environmentFiles of containers"),
+        (some(container.extra_hosts.as_ref()), "extraHosts, which awsvpc tasks do not have"),
+        (some(container.docker_security_options.as_ref()), "dockerSecurityOptions, as Fargate does not"),
+        (some(container.resource_requirements.as_ref()), "resourceRequirements of containers"),
+        (some(container.credential_specs.as_ref()), "credentialSpecs of containers"),
+        (some(container.dns_servers.as_ref()), "dnsServers, which awsvpc tasks do not have"),
+        (some(container.dns_search_domains.as_ref()), "dnsSearchDomains, which awsvpc tasks do not have"),
         (container.interactive, "interactive containers"),
         (container.pseudo_terminal, "a pseudoTerminal of containers"),
         (container.disable_networking, "disableNetworking of containers"),
@@ -184,6 +195,8 @@ fn refuse_unrun(container: &ContainerDefinition) -> Result<(), ApiError> {
 
 fn check_logs(name: &str, logs: &LogConfiguration) -> Result<(), ApiError> {
     refuse_unless(logs.log_driver == "awslogs", format_args!("the log driver {}", logs.log_driver))?;
+    let secret = logs.secret_options.as_ref().is_some_and(|options| !options.is_empty());
+    refuse_unless(!secret, "secretOptions of log drivers")?;
     let none = BTreeMap::new();
     let options = logs.options.as_ref().unwrap_or(&none);
     if let Some(other) = options.keys().find(|option| !AWSLOGS.contains(&option.as_str())) {
@@ -280,6 +293,7 @@ mod tests {
         container.pseudo_terminal = Some(false);
         container.mount_points = Some(Vec::new());
         container.version_consistency = Some("enabled".into());
+        (container.links, container.dns_servers) = (Some(Vec::new()), Some(Vec::new()));
         assert!(check(&request).is_ok());
     }
 
@@ -288,6 +302,7 @@ mod tests {
         let logs = |driver: &str, option: &str| LogConfiguration {
             log_driver: driver.into(),
             options: Some([(option.to_owned(), "x".to_owned())].into()),
+            ..Default::default()
         };
         let with = |change: &dyn Fn(&mut ContainerDefinition)| {
             let mut request = definition();
@@ -297,6 +312,7 @@ mod tests {
         for (error, expected) in [
             (with(&|c| c.log_configuration = Some(logs("splunk", "x"))), "the log driver splunk"),
             (with(&|c| c.pseudo_terminal = Some(true)), "a pseudoTerminal"),
+            (with(&|c| c.links = Some(vec!["other".into()])), "links"),
             (
                 with(&|c| c.log_configuration = Some(logs("awslogs", "awslogs-multiline-pattern"))),
                 "the awslogs option awslogs-multiline-pattern",

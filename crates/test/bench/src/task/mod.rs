@@ -90,7 +90,11 @@ async fn prepare(client: &Client, program: &Path) -> anyhow::Result<NetworkConfi
     let container = ContainerDefinition {
         name: Some(NAME.into()),
         image: Some(image),
-        log_configuration: Some(LogConfiguration { log_driver: "awslogs".into(), options: Some(options) }),
+        log_configuration: Some(LogConfiguration {
+            log_driver: "awslogs".into(),
+            options: Some(options),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let definition = RegisterTaskDefinitionRequest {

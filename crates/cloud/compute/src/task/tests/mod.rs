@@ -319,6 +319,7 @@ fn register_logging(cloud: &mut Cloud, create_group: &str) {
     web.container_definitions[0].log_configuration = Some(ecs::LogConfiguration {
         log_driver: "awslogs".into(),
         options: Some(options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        ..Default::default()
     });
     cloud.ok::<ops::RegisterTaskDefinition>(web);
 }
