@@ -113,7 +113,9 @@ class Prober:
         def verdict(status, code, message):
             if not 400 <= status < 500:
                 return f"{status}: not implemented, and yet taken"
-            return None if name.lower() in message.lower() else f"the refusal does not name {name}: {code}: {message}"
+            # EC2 says a list without its plural, as it is on the wire.
+            named = name.lower() in message.lower() or name.lower().removesuffix("s") in message.lower()
+            return None if named else f"the refusal does not name {name}: {code}: {message}"
         return verdict
 
     def run(self, operation, row):

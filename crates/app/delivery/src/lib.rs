@@ -5,4 +5,5 @@ pub mod client;
 pub mod deploy;
 pub mod image;
 pub mod manifest;
+pub mod push;
 pub mod status;

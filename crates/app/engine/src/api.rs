@@ -86,9 +86,14 @@ impl Engine {
         let identity = auth::authenticate(&state, call, parts, body, now)?;
         let input = pileus_wire::decode(call)?;
         validate(call.operation, &input)?;
-        auth::authorize(&state, &self.router, &Asked { identity: &identity, call, input: &input, parts, now })?;
+        auth::authorize(
+            &state,
+            &self.router,
+            &Asked { identity: &identity, call, input: &input, parts, now },
+        )?;
         self.note_use(&state, &identity, call, now);
         let Identity { caller, scope, .. } = identity;
+        let scope = pileus_registry::registry_of(call.operation, &input, scope);
         if asks_for_dry_run(&input) {
             let message = "Request would have succeeded, but DryRun flag is set.";
             return Err(ApiError::new("DryRunOperation", 412, message));

@@ -259,7 +259,10 @@ mod tests {
         assert!(matches!(second.occupant().expect("the home"), Occupant::Nobody(_)));
         assert!(EngineFile::own(1, false).expect("this process").is_alive());
         let (pid, started) = (std::process::id().cast_signed(), 1);
-        assert!(!EngineFile { pid, started, port: 1, strict: false }.is_alive(), "another process had this number");
+        assert!(
+            !EngineFile { pid, started, port: 1, strict: false }.is_alive(),
+            "another process had this number"
+        );
         fs::write(dir.join("instance"), "..").expect("a file");
         assert!(Home::open(&dir).is_err());
         fs::remove_dir_all(dir).expect("it can be removed");

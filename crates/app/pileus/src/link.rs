@@ -54,9 +54,7 @@ impl Link {
     pub(crate) fn to(home: &Home, file: EngineFile) -> Self {
         let root = if file.strict { home.root_key() } else { None };
         let (key, environment) = match root {
-            Some(key) => {
-                (key, format!("AWS_SHARED_CREDENTIALS_FILE={}", home.root_credentials().display()))
-            }
+            Some(key) => (key, format!("AWS_SHARED_CREDENTIALS_FILE={}", home.root_credentials().display())),
             None => (
                 (ADMINISTRATOR.to_owned(), Secret::new(ADMINISTRATOR)),
                 format!("AWS_ACCESS_KEY_ID={ADMINISTRATOR} AWS_SECRET_ACCESS_KEY={ADMINISTRATOR}"),

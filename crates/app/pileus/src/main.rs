@@ -9,6 +9,7 @@ mod commands;
 mod env;
 mod failure;
 mod format;
+mod image_name;
 mod link;
 mod printer;
 mod progress;
@@ -50,6 +51,7 @@ fn run(cli: Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Command::Up(arguments) => commands::up::run(&arguments, &home, printer),
         Command::Status(arguments) => commands::status::run(&arguments, &home, printer),
         Command::Logs(arguments) => commands::logs::run(&arguments, &home, printer),
+        Command::Image(arguments) => commands::image::run(&arguments.command, &home, printer),
         Command::Down(arguments) => commands::down::run(&arguments, &home, printer),
         Command::Start(options) => commands::start::run(&options, &home, printer),
         Command::Stop => commands::stop::run(&home, printer),

@@ -15,7 +15,7 @@ use pileus_state::Tables;
 
 /// All tables of this crate.
 pub fn tables(tables: &mut Tables) {
-    tables.add::<logs::LogGroup>().add::<logs::LogStream>().add::<logs::MetricFilter>();
+    tables.add::<logs::LogGroup>().add::<logs::LogStream>().add::<logs::MetricFilter>().add::<logs::Query>();
     alarms::tables(tables);
     dashboards::tables(tables);
     sns::tables(tables);

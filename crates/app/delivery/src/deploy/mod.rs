@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::client::{CallError, Client};
 use crate::image::BuiltImage;
 use crate::manifest::Manifest;
+use crate::push::PushError;
 
 pub use remove::remove;
 pub use service::Rollout;
@@ -55,8 +56,8 @@ pub enum DeployError {
     State { what: String, state: String, reason: Option<String> },
     #[error("the answer about {0} lacks what AWS always gives: {1}")]
     Incomplete(String, &'static str),
-    #[error("the image could not be pushed: {0}")]
-    Push(String),
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[error("the deployment failed: {reason}{}", details(.tasks))]
     Failed { reason: String, tasks: Vec<String> },
     #[error("{what} did not become ready within {} seconds", after.as_secs())]

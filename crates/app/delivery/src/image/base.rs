@@ -31,8 +31,8 @@ pub(super) struct Descriptor {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 /// An image's configuration, as far as it matters for what is built on it.

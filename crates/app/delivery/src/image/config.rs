@@ -17,7 +17,7 @@ use super::{BuildRequest, ImageError, LayerDescriptor};
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// An image's time of making would be the one thing that differs between two builds.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
@@ -31,31 +31,35 @@ pub(super) fn labels(request: &BuildRequest, package: &PackageJson) -> BTreeMap<
     labels
 }
 
-pub(super) fn config(
-    port: u16,
-    labels: &BTreeMap<String, String>,
-    foundation: &Foundation,
-    start: &[String],
-    layers: &[LayerDescriptor],
-) -> Vec<u8> {
+/// How a container of the image runs.
+pub(super) struct Run<'a> {
+    pub(super) user: String,
+    pub(super) ports: &'a [u16],
+    /// `NAME=value`.
+    pub(super) env: Vec<String>,
+    pub(super) entrypoint: &'a [String],
+    pub(super) cmd: &'a [String],
+    pub(super) workdir: String,
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) stop_signal: &'a str,
+}
+
+pub(super) fn config(foundation: &Foundation, run: &Run, layers: &[LayerDescriptor]) -> Vec<u8> {
     let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-    let mut env = foundation.env.clone();
-    if !env.iter().any(|variable| variable.starts_with("NODE_ENV=")) {
-        env.push("NODE_ENV=production".to_owned());
-    }
+    let ports = run.ports.iter().map(|port| (format!("{port}/tcp"), json!({})));
     let document = json!({
         "created": CREATED,
         "architecture": foundation.arch.in_oci(),
         "os": "linux",
         "config": {
-            "User": foundation.user,
-            "ExposedPorts": { format!("{port}/tcp"): {} },
-            "Env": env,
-            "Entrypoint": [foundation.node_path],
-            "Cmd": start,
-            "WorkingDir": "/app",
-            "Labels": labels,
-            "StopSignal": "SIGTERM",
+            "User": run.user,
+            "ExposedPorts": Map::from_iter(ports),
+            "Env": run.env,
+            "Entrypoint": run.entrypoint,
+            "Cmd": run.cmd,
+            "WorkingDir": run.workdir,
+            "Labels": run.labels,
+            "StopSignal": run.stop_signal,
         },
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });

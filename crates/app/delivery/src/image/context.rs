@@ -68,7 +68,7 @@ fn read_tree(context: &Path, limits: Limits) -> Result<LayerTree, ImageError> {
     Ok(walk.tree)
 }
 
-fn read_ignore(context: &Path) -> Result<DockerIgnore, ImageError> {
+pub(super) fn read_ignore(context: &Path) -> Result<DockerIgnore, ImageError> {
     let path = context.join(".dockerignore");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::dockerfile::Beyond;
+
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -29,6 +31,9 @@ pub enum ImageError {
     Integrity { path: PathBuf, expected: String, found: String },
     #[error("the package {} cannot be unpacked: {problem}", path.display())]
     BadPackage { path: PathBuf, problem: String },
+    /// The Dockerfile says what the built-in builder does not do.
+    #[error("{} line {}: {}: {}", file.display(), beyond.line, beyond.instruction, beyond.reason)]
+    Beyond { file: PathBuf, beyond: Beyond },
     #[error("no version of Node on the npm registry matches \"{range}\" for {arch}")]
     NoSuchNode { range: String, arch: &'static str },
     #[error("the built-in builder makes images for x86_64 and aarch64, and this host is {arch}")]

@@ -56,8 +56,16 @@ impl LayerTree {
     }
 
     pub(super) fn file(&mut self, path: &str, mode: u32, source: Source) {
+        self.owned_file(path, mode, 0, source);
+    }
+
+    pub(super) fn owned_file(&mut self, path: &str, mode: u32, uid: u64, source: Source) {
         let kind = Kind::File(source);
-        self.insert(path, Entry { mode, uid: 0, kind });
+        self.insert(path, Entry { mode, uid, kind });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     pub(super) fn symlink(&mut self, path: &str, target: &str) {

@@ -14,12 +14,15 @@
 
 mod base;
 mod blobs;
+mod catalog;
 mod config;
 mod context;
 mod debian;
 mod dependencies;
+mod dockerfile;
 mod dockerignore;
 mod error;
+mod external;
 mod foundation;
 mod layer;
 mod npm;
@@ -36,7 +39,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use blobs::BlobStore;
+pub use catalog::CatalogEntry;
+pub use dockerfile::{Beyond, DockerfileRequest};
 pub use error::ImageError;
+pub use external::{ExternalRequest, RegistryAccess, Tool};
 use foundation::Foundation;
 use package_json::PackageJson;
 use records::Records;
@@ -231,17 +237,41 @@ impl ImageBuilder {
         layers: Vec<LayerDescriptor>,
     ) -> Result<BuiltImage, ImageError> {
         let labels = config::labels(request, package);
-        let config = config::config(request.port, &labels, &foundation, start, &layers);
-        let config = self.blobs.put(&config)?;
-        let manifest = self.blobs.put(&config::manifest(&config, &layers))?;
+        let mut env = foundation.env.clone();
+        if !env.iter().any(|variable| variable.starts_with("NODE_ENV=")) {
+            env.push("NODE_ENV=production".to_owned());
+        }
+        let run = config::Run {
+            user: foundation.user.clone(),
+            ports: &[request.port],
+            env,
+            entrypoint: std::slice::from_ref(&foundation.node_path),
+            cmd: start,
+            workdir: format!("/{}", context::APP_DIR),
+            labels: &labels,
+            stop_signal: "SIGTERM",
+        };
         let refs: Vec<String> = request.tags.iter().map(|tag| format!("{}:{tag}", request.name)).collect();
-        config::update_index(&self.blobs, &manifest, &refs)?;
+        self.finish(&foundation, &run, layers, &refs)
+    }
+
+    /// Writes the documents of an image and makes the references mean it.
+    fn finish(
+        &self,
+        foundation: &Foundation,
+        run: &config::Run,
+        layers: Vec<LayerDescriptor>,
+        references: &[String],
+    ) -> Result<BuiltImage, ImageError> {
+        let config = self.blobs.put(&config::config(foundation, run, &layers))?;
+        let manifest = self.blobs.put(&config::manifest(&config, &layers))?;
+        config::update_index(&self.blobs, &manifest, references)?;
         Ok(BuiltImage {
             manifest_digest: manifest.digest,
             config_digest: config.digest,
             layers,
             layout_dir: self.cache_dir.clone(),
-            node_version: foundation.node_version,
+            node_version: foundation.node_version.clone(),
         })
     }
 }

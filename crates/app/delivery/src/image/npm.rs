@@ -163,6 +163,28 @@ pub(super) fn ci(dir: &Path, arch: Arch, libc: Libc, node: Option<&Path>) -> Res
     run(&mut npm, INSTALL_LIMIT, REMEDY).map(drop)
 }
 
+/// npm with the arguments that a Dockerfile gives it, in `dir`. What is installed is for the image's architecture and C
+/// library; install scripts of dependencies run only if wanted, on this host.
+pub(super) fn run_as_told(
+    dir: &Path,
+    arguments: &[String],
+    env: &[(String, String)],
+    (arch, libc): (Arch, Libc),
+    install_scripts: bool,
+) -> Result<(), ImageError> {
+    let mut npm = command("npm", dir);
+    npm.args(arguments).env("NO_UPDATE_NOTIFIER", "1");
+    // The path of the image is not that of this host.
+    npm.envs(env.iter().filter(|(name, _)| name != "PATH").map(|(name, value)| (name, value)));
+    let installs = !matches!(arguments.first().map(String::as_str), Some("run" | "run-script" | "test"));
+    if installs {
+        npm.args(["--no-audit", "--no-fund"]);
+        npm.args(["--os=linux", &format!("--cpu={}", arch.in_npm()), &format!("--libc={libc}")]);
+        npm.arg(format!("--ignore-scripts={}", !install_scripts));
+    }
+    run(&mut npm, INSTALL_LIMIT, REMEDY).map(drop)
+}
+
 /// Extracts the `node` binary of a package to `to`.
 pub(super) fn extract_node(package: &Path, to: &Path) -> Result<(), ImageError> {
     use std::os::unix::fs::PermissionsExt;

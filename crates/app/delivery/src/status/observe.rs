@@ -176,6 +176,6 @@ fn query(id: String, metric: &str, app: &str, task: &str) -> MetricDataQuery {
             dimension("TaskId", task),
         ]),
     };
-    let stat = MetricStat { metric, period: 60, stat: "Average".into() };
+    let stat = MetricStat { metric, period: 60, stat: "Average".into(), unit: None };
     MetricDataQuery { id, metric_stat: Some(stat), ..Default::default() }
 }

@@ -46,7 +46,7 @@ impl Messages {
             for (scope, action) in told {
                 tx.within(scope, |tx| {
                     let result = sns::notify(tx, &action, &endpoint, ids, now);
-                    alarms::done(tx, &action, result.as_ref().map(|()| ()).map_err(String::as_str), now);
+                    alarms::done(tx, &action, result.as_ref().copied().map_err(String::as_str), now);
                 });
             }
             Ok(())
@@ -119,7 +119,8 @@ async fn post(delivery: &Delivery) -> Result<Outcome, String> {
     let authority = uri.authority().ok_or("its endpoint has no host")?;
     // Names below localhost are this host wherever one asks (RFC 6761), also where the resolver does not know it.
     let host = if authority.host().ends_with(".localhost") { "127.0.0.1" } else { authority.host() };
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), authority.port_u16().unwrap_or(80))).await;
+    let stream =
+        TcpStream::connect((host.trim_matches(['[', ']']), authority.port_u16().unwrap_or(80))).await;
     let stream = stream.map_err(|error| error.to_string())?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;

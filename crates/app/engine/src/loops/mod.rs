@@ -49,7 +49,21 @@ pub(crate) fn start(engine: &Arc<Engine>, home: &Home) -> Loops {
     let storage = run(engine, storage::Storage::new(engine.clone()));
     balancer::listen(engine.clone(), balancer.clone());
     tasks::listen(engine.clone(), logs.clone());
-    Loops(vec![network, balancer, tasks, logs, metadata, metrics, alarms, messages, scaling, registry, storage, certificates, flows])
+    Loops(vec![
+        network,
+        balancer,
+        tasks,
+        logs,
+        metadata,
+        metrics,
+        alarms,
+        messages,
+        scaling,
+        registry,
+        storage,
+        certificates,
+        flows,
+    ])
 }
 
 fn run(engine: &Engine, work: impl Loop) -> Handle {

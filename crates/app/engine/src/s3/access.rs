@@ -43,7 +43,7 @@ pub(super) struct Asker {
 }
 
 /// Headers whose features do not exist here, with how they are called.
-const REFUSED_HEADERS: [(&str, &str); 14] = [
+const REFUSED_HEADERS: [(&str, &str); 20] = [
     ("x-amz-server-side-encryption-customer-algorithm", "encryption with the customer's key (SSE-C)"),
     ("x-amz-server-side-encryption-customer-key", "encryption with the customer's key (SSE-C)"),
     (
@@ -61,6 +61,12 @@ const REFUSED_HEADERS: [(&str, &str); 14] = [
     ("x-amz-website-redirect-location", "websites"),
     ("x-amz-write-offset-bytes", "appending to objects"),
     ("x-amz-mfa", "MFA delete"),
+    ("x-amz-bucket-namespace", "namespaces of buckets"),
+    ("x-amz-checksum-sha512", "the checksum algorithm SHA512"),
+    ("x-amz-checksum-md5", "the checksum algorithm MD5"),
+    ("x-amz-checksum-xxhash64", "the checksum algorithm XXHASH64"),
+    ("x-amz-checksum-xxhash3", "the checksum algorithm XXHASH3"),
+    ("x-amz-checksum-xxhash128", "the checksum algorithm XXHASH128"),
 ];
 
 /// Looks up secrets for `s3s`, which verifies signatures.
@@ -104,6 +110,8 @@ impl Gate {
         let asker = asker(&state, who, arrival, cx.headers(), self.0.clock.now());
         check_headers(cx.headers())?;
         let (operation, name) = (cx.s3_op().name(), cx.s3_path().get_bucket_name());
+        let query = cx.uri().query().unwrap_or_default();
+        check_query(query, cx.s3_path().get_object_key().is_some())?;
         // A bucket that is to be made is nobody's yet; whether the name is taken is told to everybody.
         let bucket = name
             .filter(|_| operation != "CreateBucket")
@@ -116,7 +124,6 @@ impl Gate {
         } else if asker.who == Who::Anybody && name.is_some() {
             return Err(no_such_bucket().into());
         }
-        let query = cx.uri().query().unwrap_or_default();
         let tags = cx.headers().contains_key("x-amz-tagging");
         let resource = match (name, cx.s3_path().get_object_key()) {
             (None, _) => "*".to_owned(),
@@ -169,6 +176,18 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     let key = text(headers, "x-amz-server-side-encryption-aws-kms-key-id");
     match text(headers, "x-amz-server-side-encryption") {
         Some(algorithm) => check_encryption(algorithm, key),
+        None => Ok(()),
+    }
+}
+
+/// What `s3s` does not know and would take for something else.
+fn check_query(query: &str, of_object: bool) -> Result<(), ApiError> {
+    const UNKNOWN: [&str; 5] =
+        ["abac", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "renameObject"];
+    let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let unknown = |name: &&str| UNKNOWN.contains(name) || (of_object && *name == "encryption");
+    match names.into_iter().find(unknown) {
+        Some(name) => Err(not_implemented(format_args!("the subresource {name}"))),
         None => Ok(()),
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn is_s3(parts: &Parts) -> bool {
     let of_s3 = names_s3(host(parts));
     match parts.method {
         Method::POST => {
-            let form = text(&parts.headers, "content-type").is_some_and(|it| it.starts_with("multipart/form-data"));
+            let form =
+                text(&parts.headers, "content-type").is_some_and(|it| it.starts_with("multipart/form-data"));
             let batch = ["uploads", "uploadId", "delete"].into_iter().any(asks);
             of_s3 || (parts.uri.path() != "/" && (form || batch))
         }

@@ -49,7 +49,8 @@ fn subscription(uri: &Uri, engine: &Engine) -> Response<Body> {
     let Some(arn) = Arn::parse(named) else {
         return text(StatusCode::BAD_REQUEST, "The link names no topic and no subscription.\n".into());
     };
-    let scope = Scope { partition: arn.partition.into(), account: arn.account.into(), region: arn.region.into() };
+    let scope =
+        Scope { partition: arn.partition.into(), account: arn.account.into(), region: arn.region.into() };
     let confirms = uri.path().ends_with("/confirm");
     let done = engine.transact(|tx, _| {
         tx.within(scope, |tx| match confirms {

@@ -12,9 +12,9 @@ use hyper::body::{Frame, Incoming};
 use pileus_registry::distribution::{
     self, Content, MAX_BODY, Principal, Received, Refusal, Request as Parsed, Work,
 };
-use pileus_security::policy::ContextKeys;
-use pileus_state::Tx;
-use tokio::io::AsyncReadExt as _;
+use pileus_security::Access;
+use pileus_state::{State, Tx};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 
 use super::{Body, full};
@@ -29,7 +29,7 @@ pub(super) async fn answer(request: Request<Incoming>, engine: Arc<Engine>) -> R
     let (parts, body) = response.into_parts();
     let body = match body {
         distribution::Body::Bytes(bytes) => full(bytes),
-        distribution::Body::File(path) => match open(path).await {
+        distribution::Body::File { path, first, length } => match open(path, first, length).await {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(%error, "a blob could not be read");
@@ -45,18 +45,23 @@ async fn run(
     engine: &Arc<Engine>,
 ) -> Result<Response<distribution::Body>, Refusal> {
     let (parts, body) = request.into_parts();
-    let parsed = Parsed::parse(&parts)?;
+    let mut parsed = Parsed::parse(&parts)?;
     let state = engine.db.snapshot();
     let principal = distribution::authenticate(&state, &parsed, engine.clock.now())?;
-    authorize(&Tx::new(&state, principal.scope.clone()), &principal, &parsed)?;
+    authorize(&state, &principal, parsed.action(), parsed.repository())?;
+    let source = parsed.mount_source();
+    if source.is_some() && authorize(&state, &principal, "ecr:GetDownloadUrlForLayer", source).is_err() {
+        parsed.forget_mount();
+    }
     match parsed.work() {
         Work::Read => {
-            let handled = engine.within(
-                &mut Tx::new(&state, principal.scope.clone()),
-                &principal.caller,
-                &parsed.host,
-                |cx| distribution::handle(cx, &parsed, Content::None),
-            );
+            let mut tx = Tx::new(&state, principal.scope.clone());
+            let handled = engine.within(&mut tx, &principal.caller, &parsed.host, |cx| {
+                distribution::handle(cx, &parsed, Content::None)
+            });
+            if handled.is_ok() && !tx.into_changes().changes.is_empty() {
+                return commit(engine, &principal, &parsed, Content::None).await;
+            }
             engine.durable(state.version()).await;
             handled
         }
@@ -106,12 +111,24 @@ async fn commit(
     Ok(committed.value)
 }
 
-fn authorize(tx: &Tx, principal: &Principal, request: &Parsed) -> Result<(), Refusal> {
-    let resource = match request.repository() {
-        Some(name) => principal.scope.arn("ecr", format_args!("repository/{name}")),
-        None => "*".to_owned(),
+/// Asks the caller's policies and, for a repository, its own; of another account's repository both must allow.
+fn authorize(
+    state: &State,
+    principal: &Principal,
+    action: &str,
+    repository: Option<&str>,
+) -> Result<(), Refusal> {
+    let registry = &principal.scope;
+    let resource = repository.map(|name| registry.arn("ecr", format_args!("repository/{name}")));
+    let policy = repository.and_then(|name| pileus_registry::repository_policy(state, registry, name));
+    let access = Access {
+        action,
+        resource: resource.as_deref().unwrap_or("*"),
+        owner: repository.map(|_| registry.account.as_str()),
+        resource_policy: policy.as_deref(),
+        ..Access::default()
     };
-    pileus_security::authorize(tx, &principal.caller, request.action(), &resource, ContextKeys::new())
+    pileus_security::authorize_with(&Tx::new(state, registry.clone()), &principal.caller, access)
         .map_err(|error| Refusal::denied(error.message))
 }
 
@@ -158,9 +175,11 @@ fn stream(mut body: Incoming) -> Reader {
     Reader { chunks, chunk: Bytes::new() }
 }
 
-/// The content of a file, read as the client takes it.
-async fn open(path: PathBuf) -> io::Result<Body> {
-    let file = tokio::fs::File::open(path).await?;
+/// Bytes of a file, read as the client takes them.
+async fn open(path: PathBuf, first: u64, length: u64) -> io::Result<Body> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(io::SeekFrom::Start(first)).await?;
+    let file = file.take(length);
     let chunks = futures_util::stream::unfold(file, |mut file| async move {
         let mut chunk = vec![0; CHUNK];
         match file.read(&mut chunk).await {

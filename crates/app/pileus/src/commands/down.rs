@@ -88,8 +88,7 @@ fn remove_all(arguments: &Down, root: &Path, printer: &mut Printer) -> Result<Ex
 /// then what is left can be found and removed again.
 fn delete_state(home: &Home) -> io::Result<()> {
     let previous_log = home.log().with_extension("log.1");
-    let ours =
-        [home.bulk(), home.containers(), home.build_cache(), home.ca(), home.log(), previous_log];
+    let ours = [home.bulk(), home.containers(), home.build_cache(), home.ca(), home.log(), previous_log];
     // The state and its key, and files that were being made when an engine was killed.
     let dotted = fs::read_dir(home.root())?.flatten().map(|entry| entry.path()).filter(|path| {
         let prefix = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('.'));

@@ -4,6 +4,7 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod engine;
 pub(crate) mod hidden;
+pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -4,6 +4,7 @@
 mod event;
 mod filter;
 mod group;
+mod insights;
 mod metric_filter;
 mod pattern;
 mod stream;
@@ -14,6 +15,7 @@ use pileus_service::Router;
 use pileus_state::Tx;
 
 pub use group::{LogGroup, create as create_group, expiries};
+pub use insights::Query;
 pub use metric_filter::MetricFilter;
 pub use stream::{LogStream, ensure as ensure_stream};
 
@@ -23,6 +25,7 @@ pub(crate) fn operations(router: &mut Router) {
     event::operations(router);
     filter::operations(router);
     metric_filter::operations(router);
+    insights::operations(router);
 }
 
 /// The metrics of events that a stream has just taken in, by the metric filters of its group.

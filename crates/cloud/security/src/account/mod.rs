@@ -20,7 +20,7 @@ use crate::group::Group;
 use crate::managed::ManagedPolicy;
 use crate::profile::InstanceProfile;
 use crate::role::Role;
-use crate::text::{already_exists, no_such_entity};
+use crate::text::{already_exists, invalid, no_such_entity};
 use crate::user::User;
 use crate::user::key::AccessKey;
 
@@ -54,6 +54,15 @@ pub(crate) fn operations(router: &mut Router) {
 /// An account has one alias; a new one takes the place of the old.
 fn create_alias(cx: &mut Context, input: CreateAccountAliasRequest) -> Result<Unit, ApiError> {
     let alias = input.account_alias;
+    // The model's pattern looks ahead, which the validation cannot.
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    if !alias.split('-').all(word) {
+        return Err(invalid(
+            "The account alias must contain only digits, lowercase letters, and hyphens, not two in a row.",
+        ));
+    }
     let mut taken = cx.tx.base().all::<Account>();
     if taken.any(|(_, account)| account.alias == alias) {
         return Err(already_exists(format!("The account alias {alias} already exists.")));

@@ -143,7 +143,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     pileus_core::filter::glob(&pattern, &text, |&p| p == '*', |&p, &c| p == c)
 }
 
-pub(super) fn regex(text: &str) -> Result<Regex> {
+pub(in crate::logs) fn regex(text: &str) -> Result<Regex> {
     let regex = RegexBuilder::new(text).size_limit(MAX_REGEX).build();
     regex.map_err(|_| format!("{text} is no regular expression, or too large a one"))
 }

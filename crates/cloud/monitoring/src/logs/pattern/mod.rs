@@ -12,6 +12,8 @@ use pileus_core::ApiError;
 
 use super::invalid;
 
+pub(super) use condition::regex;
+
 /// A parsed pattern. The empty one matches everything.
 #[derive(Debug)]
 pub(super) enum Pattern {
