@@ -158,7 +158,7 @@ mod tests {
                 services: vec![name.into()],
                 ..Default::default()
             };
-            assert_eq!(ask::<ecs::ops::DescribeServices>(input), [service.clone()]);
+            assert_eq!(ask::<ecs::ops::DescribeServices>(input), std::slice::from_ref(&service));
         }
         let input = ecs::StopTaskRequest { task: "1".into(), ..Default::default() };
         assert_eq!(

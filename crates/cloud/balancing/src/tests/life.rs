@@ -59,11 +59,8 @@ fn subnets_and_security_groups_change_in_place() {
     assert_eq!(after.nodes.len(), 2);
 
     let closed = super::open_group(&mut world.cloud, &world.vpc.clone(), "closed", 81);
-    let input = elbv2::SetSecurityGroupsInput {
-        load_balancer_arn: arn.clone(),
-        security_groups: vec![closed],
-        ..Default::default()
-    };
+    let input =
+        elbv2::SetSecurityGroupsInput { load_balancer_arn: arn.clone(), security_groups: vec![closed] };
     world.cloud.ok::<ops::SetSecurityGroups>(input);
     let ports: Vec<_> =
         world.converge().load_balancers[0].edge_ingress.iter().map(|rule| rule.from_port).collect();
@@ -75,11 +72,8 @@ fn subnets_and_security_groups_change_in_place() {
         ..Default::default()
     };
     assert_eq!(world.cloud.code::<ops::SetSubnets>(one), "ValidationError");
-    let unknown = elbv2::SetSecurityGroupsInput {
-        load_balancer_arn: arn,
-        security_groups: vec!["sg-1".into()],
-        ..Default::default()
-    };
+    let unknown =
+        elbv2::SetSecurityGroupsInput { load_balancer_arn: arn, security_groups: vec!["sg-1".into()] };
     assert_eq!(world.cloud.code::<ops::SetSecurityGroups>(unknown), "InvalidSecurityGroup");
 }
 

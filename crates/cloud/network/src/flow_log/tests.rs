@@ -64,7 +64,7 @@ fn what_was_made_is_shown_and_deleted() {
     assert_eq!(shown.max_aggregation_interval, Some(600));
     assert_eq!(shown.log_format.as_deref(), Some(format::DEFAULT));
     assert_eq!(shown.log_destination.as_deref(), Some("arn:aws:logs:us-east-1:000000000000:log-group:flows"));
-    let delete = ec2::DeleteFlowLogsRequest { flow_log_ids: vec![log.clone()], ..Default::default() };
+    let delete = ec2::DeleteFlowLogsRequest { flow_log_ids: vec![log.clone()] };
     assert_eq!(cloud.ok::<ec2::ops::DeleteFlowLogs>(delete.clone()).unsuccessful.unwrap(), []);
     let twice = cloud.ok::<ec2::ops::DeleteFlowLogs>(delete).unsuccessful.unwrap().remove(0);
     assert_eq!(twice.error.unwrap().code.as_deref(), Some("InvalidFlowLogId.NotFound"));
@@ -72,12 +72,14 @@ fn what_was_made_is_shown_and_deleted() {
     assert_eq!(cloud.ok::<ec2::ops::DescribeFlowLogs>(by_id).flow_logs.unwrap(), []);
 }
 
+type Change = fn(&mut ec2::CreateFlowLogsRequest);
+
 #[test]
 fn what_cannot_be_is_refused() {
     let mut cloud = cloud();
     let id = vpc(&mut cloud, "10.0.0.0/16");
     let good = input(&id, "VPC");
-    let cases: [(fn(&mut ec2::CreateFlowLogsRequest), &str); 9] = [
+    let cases: [(Change, &str); 9] = [
         (|it| it.log_destination_type = Some("kinesis-data-firehose".into()), "UnsupportedOperation"),
         (|it| it.max_aggregation_interval = Some(61), "InvalidParameterValue"),
         (

@@ -86,6 +86,9 @@ fn a_boundary_limits_and_grants_nothing() {
 
 /// The rows of the guide's table of how resources' policies meet the others.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-basics-single-account.html>
+/// Identity, boundary, session, the resource's policy, the relation, and what follows.
+type Case<'a> = (&'a [Policy], Option<&'a [Policy]>, Option<&'a [Policy]>, &'a str, Relation, Verdict);
+
 #[test]
 fn resources_policies_meet_the_others() {
     const SESSION: &str = "arn:aws:sts::000000000001:assumed-role/app/s";
@@ -104,7 +107,7 @@ fn resources_policies_meet_the_others() {
     let by = |source| Verdict::ImplicitDeny(source);
     let (same, foreign) = (Relation::SameAccount, Relation::OtherAccount);
     let account = "000000000001";
-    let cases: [(&[Policy], Option<&[Policy]>, Option<&[Policy]>, &str, Relation, Verdict); 13] = [
+    let cases: [Case; 13] = [
         (&[], None, None, SESSION, same, Verdict::Allow),
         (&[], Some(&other), Some(&other), SESSION, same, Verdict::Allow),
         (&[], None, None, ROLE, same, Verdict::Allow),

@@ -53,11 +53,7 @@ impl Operation {
             }
             Self::PutMetricData => {
                 let datum = MetricDatum { metric_name: NAME.into(), value: Some(1.0), ..Default::default() };
-                let request = PutMetricDataInput {
-                    namespace: NAME.into(),
-                    metric_data: Some(vec![datum]),
-                    ..Default::default()
-                };
+                let request = PutMetricDataInput { namespace: NAME.into(), metric_data: Some(vec![datum]) };
                 load::run::<cloudwatch::PutMetricData>(port, &request, connections, time).await
             }
             Self::GetSecretValue => {

@@ -362,11 +362,13 @@ impl Line<'_> {
         let special = |word: &String| word.contains(['|', '&', ';', '<', '>', '(', ')', '$', '`', '*', '?']);
         let plain: Vec<&str> =
             words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
-        let known = match plain.as_slice() {
-            ["npm", "ci" | "clean-install" | "install" | "i" | "prune"] | ["npm", "cache", "clean"] => true,
-            ["npm", "run" | "run-script", _] | ["npm", "test"] => true,
-            _ => false,
-        };
+        let known = matches!(
+            plain.as_slice(),
+            ["npm", "ci" | "clean-install" | "install" | "i" | "prune"]
+                | ["npm", "cache", "clean"]
+                | ["npm", "run" | "run-script", _]
+                | ["npm", "test"]
+        );
         if !known || words.iter().any(special) {
             let command = words.join(" ");
             return Err(self.beyond(format!("`{command}` needs the programs of a base image")));
