@@ -88,12 +88,13 @@ fn ecr_and_ec2_have_their_own_words() {
 
 #[test]
 fn an_unsupported_member_is_named_before_anything_else() {
-    let prefix = structure(&[("PrefixListIds", Value::Bool(true))]);
+    let pair = structure(&[("PeeringStatus", Value::Bool(true))]);
+    let pairs = structure(&[("UserIdGroupPairs", Value::List(vec![pair]))]);
     let (code, message) =
-        refusal::<ec2::ops::AuthorizeSecurityGroupEgress>(&[("IpPermissions", Value::List(vec![prefix]))]);
+        refusal::<ec2::ops::AuthorizeSecurityGroupEgress>(&[("IpPermissions", Value::List(vec![pairs]))]);
     assert_eq!(code, "UnsupportedOperation");
     assert_eq!(
         message,
-        "Pileus does not implement the parameter IpPermissions.PrefixListIds of ec2:AuthorizeSecurityGroupEgress."
+        "Pileus does not implement the parameter IpPermissions.UserIdGroupPairs.PeeringStatus of ec2:AuthorizeSecurityGroupEgress."
     );
 }
