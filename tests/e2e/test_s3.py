@@ -111,6 +111,8 @@ def test_settings_are_read_back_and_enforced(s3):
     s3.put_bucket_tagging(**bucket, Tagging={"TagSet": tags})
     assert s3.get_bucket_tagging(**bucket)["TagSet"] == tags
     s3.delete_bucket_tagging(**bucket)
+    s3.create_bucket(Bucket="settings-tagged", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="settings-tagged")["TagSet"] == tags
 
     controls = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert s3.get_bucket_ownership_controls(**bucket)["OwnershipControls"] == controls
@@ -448,6 +450,8 @@ def test_errors_have_the_codes_of_aws(s3):
         (s3.list_parts, {**key, "UploadId": "x"}, "NoSuchUpload"),
         (s3.upload_part, {**key, "UploadId": "x", "PartNumber": 0}, "InvalidArgument"),
         (s3.head_bucket, {**bucket, "ExpectedBucketOwner": "111111111111"}, "403"),
+        (s3.rename_object, {**key, "RenameSource": "x"}, "NotImplemented"),
+        (s3.get_bucket_abac, {**bucket}, "NotImplemented"),
         (s3.restore_object, {**key, "RestoreRequest": {"Days": 1}}, "NotImplemented"),
         (s3.delete_objects, {**bucket, "Delete": {"Objects": [{"Key": "k"}] * 1001}}, "MalformedXML"),
     ]:

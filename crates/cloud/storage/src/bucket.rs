@@ -106,6 +106,7 @@ pub struct Creation<'a> {
     pub endpoint_region: &'a str,
     pub location_constraint: Option<&'a str>,
     pub ownership: Option<Ownership>,
+    pub tags: &'a Tags,
 }
 
 impl Bucket {
@@ -175,7 +176,7 @@ pub fn create(tx: &mut Tx, now: Timestamp, creation: &Creation) -> Result<(), Ap
         ownership: Some(creation.ownership.unwrap_or(Ownership::BucketOwnerEnforced)),
         public_access: Some(PublicAccess::BLOCKED),
         policy: None,
-        tags: Tags::new(),
+        tags: creation.tags.clone(),
         cors: Vec::new(),
         lifecycle: None,
         bucket_key: false,
@@ -377,6 +378,8 @@ mod tests {
         }
     }
 
+    static NO_TAGS: Tags = Tags::new();
+
     fn creation<'a>(account: &'a str, endpoint: &'a str, constraint: Option<&'a str>) -> Creation<'a> {
         Creation {
             name: "abc",
@@ -384,6 +387,7 @@ mod tests {
             endpoint_region: endpoint,
             location_constraint: constraint,
             ownership: None,
+            tags: &NO_TAGS,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A small S3 for this crate's unit tests: records without bytes.
 
-use pileus_core::{ApiError, IdGen, Timestamp};
+use pileus_core::{ApiError, IdGen, Tags, Timestamp};
 use pileus_state::{State, Tx};
 
 use crate::bucket::{self, Creation, Versioning};
@@ -24,6 +24,7 @@ pub(crate) fn bucket(s3: &mut S3, name: &str, versioning: Versioning) {
         endpoint_region: "us-east-1",
         location_constraint: None,
         ownership: None,
+        tags: &Tags::new(),
     };
     s3.write(|tx, now, _| bucket::create(tx, now, &creation)).unwrap();
     s3.version(name, versioning);

@@ -5,7 +5,7 @@
 //! only S3 uses: a path and a method of its own.
 
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Uri, header};
 use pileus_wire::sigv4;
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
@@ -83,6 +83,15 @@ pub(super) fn bucket(parts: &Parts) -> Option<String> {
     }
     let first = parts.uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
     (!first.is_empty()).then(|| first.to_owned())
+}
+
+/// Whether a request is for an object, not for a bucket.
+pub(super) fn has_key(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = uri.authority().map_or_else(|| text(headers, "host").unwrap_or_default(), |it| it.as_str());
+    let path = uri.path().trim_start_matches('/');
+    let key =
+        if bucket_of_host(host).is_some() { Some(path) } else { path.split_once('/').map(|(_, key)| key) };
+    key.is_some_and(|key| !key.is_empty())
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -1,13 +1,16 @@
 //! Buckets: made, found, listed and deleted.
 
-use pileus_core::paginate;
+use pileus_core::{ApiError, paginate};
+use pileus_security::policy::ContextKeys;
 use pileus_storage::bucket::{self, Creation, Ownership};
-use pileus_storage::error::{invalid_argument, not_implemented};
+use pileus_storage::error::{invalid_argument, malformed_xml, not_implemented};
 use s3s::dto;
+use s3s::xml::Deserializer;
 
-use super::access::Who;
-use super::convert::{grants, owner, timestamp};
+use super::access::{Who, permit};
+use super::convert::{grants, owner, tag_pairs, timestamp};
 use super::service::{Answer, Call, Service};
+use super::settings;
 
 const MAX_BUCKETS: i32 = 10_000;
 
@@ -30,9 +33,15 @@ pub(super) async fn create_bucket(
         None | Some("private") => {}
         Some(_) if matches!(ownership, None | Some(Ownership::BucketOwnerEnforced)) => {
             let message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
-            return Err(pileus_core::ApiError::client("InvalidBucketAclWithObjectOwnership", message).into());
+            return Err(ApiError::client("InvalidBucketAclWithObjectOwnership", message).into());
         }
         Some(acl) => return Err(not_implemented(format_args!("the canned ACL {acl}")).into()),
+    }
+    let tags = call.tags.as_ref().map(|tags| tag_pairs(tags.0.clone())).transpose()?.unwrap_or_default();
+    let tags = bucket::check_tags(&tags, settings::MAX_TAGS)?;
+    if !tags.is_empty() {
+        let arn = format!("arn:aws:s3:::{}", input.bucket);
+        permit(&s3.state(), &call.asker, "s3:TagResource", &arn, None, ContextKeys::new())?;
     }
     s3.write(|tx, now, _| {
         let creation = Creation {
@@ -41,11 +50,22 @@ pub(super) async fn create_bucket(
             endpoint_region: &call.region,
             location_constraint: constraint.as_ref().map(dto::BucketLocationConstraint::as_str),
             ownership,
+            tags: &tags,
         };
         bucket::create(tx, now, &creation)
     })
     .await?;
     Ok(dto::CreateBucketOutput { location: Some(format!("/{}", input.bucket)) })
+}
+
+/// The tags in a document that makes a bucket.
+pub(super) fn tags(document: &[u8]) -> Result<Option<Vec<dto::Tag>>, ApiError> {
+    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
+    let Some(start) = text.find("<Tags>") else { return Ok(None) };
+    let end = text[start..].find("</Tags>").ok_or_else(malformed_xml)? + "</Tags>".len();
+    let mut reader = Deserializer::new(&text.as_bytes()[start..start + end]);
+    let tags = reader.named_element("Tags", |tags| tags.list_content("Tag"));
+    tags.map(Some).map_err(|_| malformed_xml())
 }
 
 pub(super) async fn delete_bucket(
@@ -147,7 +167,7 @@ pub(super) fn check_acl(
 ) -> Answer<()> {
     match (canned, full) {
         (Some(acl), _) => Ok(bucket::check_acl(bucket, acl)?),
-        (None, None) => Err(pileus_storage::error::malformed_xml().into()),
+        (None, None) => Err(malformed_xml().into()),
         (None, Some(full)) => {
             if full.grants.unwrap_or_default() == grants(&bucket.owner) && !bucket.enforces_ownership() {
                 return Ok(());

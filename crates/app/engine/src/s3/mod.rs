@@ -34,11 +34,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Body as _, Incoming};
 use pileus_core::{ApiError, IdGen};
 use pileus_storage::checksum::{Algorithm, Digests};
-use pileus_storage::error::not_implemented;
+use pileus_storage::error::{invalid_request, not_implemented};
 use pileus_storage::object::{Content, Description, Precondition};
 use pileus_storage::{bucket, object};
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -47,7 +47,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use self::access::{Gate, Keys};
 use self::addressing::Hosts;
 use self::convert::Refused;
-use self::service::Service;
+use self::service::{CreationTags, Service};
 use crate::api::Engine;
 
 pub(crate) use self::sweep::{expire, sweep};
@@ -56,6 +56,8 @@ pub(crate) use self::sweep::{expire, sweep};
 const PAUSE: Duration = Duration::from_secs(60);
 /// The largest document, in bytes: 10,000 parts of an upload with their checksums.
 const MAX_DOCUMENT: usize = 8 << 20;
+/// The largest document that makes a bucket, in bytes.
+const MAX_CREATION: usize = 1 << 16;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -135,7 +137,11 @@ impl S3 {
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.service.call(request.map(paced)).await {
+        let request = match with_tags(request.map(paced)).await {
+            Ok(request) => request,
+            Err(refused) => return written(refused),
+        };
+        match self.service.call(request).await {
             Ok(response) => response.map(|body| body.map_err(io::Error::other).boxed()),
             Err(error) => {
                 let error: s3s::StdError = error.into();
@@ -145,6 +151,22 @@ impl S3 {
             }
         }
     }
+}
+
+/// Reads the tags of a bucket that is to be made, which `s3s` would leave out.
+async fn with_tags(request: Request<s3s::Body>) -> Result<Request<s3s::Body>, Refused> {
+    let only_named = request.uri().query().is_none_or(|query| query.starts_with("x-id="));
+    if request.method() != Method::PUT || !only_named || addressing::has_key(request.uri(), request.headers())
+    {
+        return Ok(request);
+    }
+    let (mut parts, body) = request.into_parts();
+    let read = Limited::new(body, MAX_CREATION).collect().await;
+    let body = read.map_err(|error| invalid_request(format!("The body cannot be read: {error}")))?.to_bytes();
+    if let Some(tags) = buckets::tags(&body)? {
+        parts.extensions.insert(CreationTags(tags));
+    }
+    Ok(Request::from_parts(parts, body.into()))
 }
 
 /// A body whose sender may not pause for long.

@@ -12,6 +12,7 @@ use pileus_contract::{BlobStore, MachineError};
 use pileus_core::{ApiError, IdGen};
 use pileus_storage::Blob;
 use pileus_storage::checksum::{Algorithm, Digested, Digests, Hasher};
+use pileus_storage::error::not_implemented;
 use s3s::TrailingHeaders;
 use s3s::dto::StreamingBlob;
 use tokio::runtime::Handle;
@@ -49,6 +50,11 @@ impl Expected {
         let announced = text(headers, "x-amz-trailer").map(str::trim);
         let algorithm =
             announced.and_then(|name| Algorithm::ALL.into_iter().find(|one| one.header() == name));
+        if let Some(name) =
+            announced.filter(|name| algorithm.is_none() && name.starts_with("x-amz-checksum-"))
+        {
+            return Err(not_implemented(format_args!("the checksum in {name}")));
+        }
         let md5 = text(headers, "content-md5").map(str::to_owned);
         if md5.as_ref().is_some_and(|md5| STANDARD.decode(md5).map_or(0, |bytes| bytes.len()) != 16) {
             return Err(ApiError::client("InvalidDigest", "The Content-MD5 you specified was invalid."));

@@ -23,7 +23,13 @@ pub(super) struct Call {
     pub(super) region: String,
     pub(super) headers: HeaderMap,
     pub(super) trailing: Option<TrailingHeaders>,
+    /// Of a bucket that is to be made.
+    pub(super) tags: Option<CreationTags>,
 }
+
+/// The tags in a request to make a bucket, which `s3s` does not read.
+#[derive(Clone)]
+pub(super) struct CreationTags(pub(super) Vec<dto::Tag>);
 
 pub(super) type Answer<T> = Result<T, Refused>;
 
@@ -83,6 +89,7 @@ impl Call {
             region: region.map_or_else(|| "us-east-1".to_owned(), |region| region.as_str().to_owned()),
             headers: std::mem::take(&mut request.headers),
             trailing: request.trailing_headers.take(),
+            tags: request.extensions.remove::<CreationTags>(),
         })
     }
 

@@ -10,7 +10,7 @@ use s3s::dto;
 use super::convert::{tag_pairs, tag_set};
 use super::service::{Answer, Call, Service};
 
-const MAX_TAGS: usize = 50;
+pub(super) const MAX_TAGS: usize = 50;
 /// In bytes, as on AWS.
 const MAX_POLICY: usize = 20 << 10;
 
