@@ -9,10 +9,6 @@ import tomllib
 import botocore.session
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# The name of a service in botocore, where it is another than in operations.toml.
-BOTOCORE = {}
-# Served by a crate of its own, so that operations.toml has nothing of it: what it implements is listed beside it.
-BESIDES = {"s3": ROOT / "crates" / "app" / "engine" / "src" / "s3" / "operations.txt"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +42,16 @@ def allow_list():
 
 @functools.cache
 def service_model(service):
-    return botocore.session.get_session().get_service_model(BOTOCORE.get(service, service))
+    return botocore.session.get_session().get_service_model(service)
 
 
 def services():
-    return sorted([*allow_list(), *[name for name, path in BESIDES.items() if path.exists()]])
+    return sorted(allow_list())
 
 
 def operations(service):
     """The implemented operations of a service, by name."""
     model = service_model(service)
-    if service in BESIDES:
-        names = BESIDES[service].read_text().split()
-        return {name: Operation(service, model.operation_model(name), None, frozenset()) for name in names}
     table = allow_list()[service]
     common = frozenset(table["service"].get("router", []))
     found = {}
