@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn npm_runs_in_the_working_directory() {
+        let script = r#"{"scripts":{"build":"node -e 'fs.writeFileSync(`built`, process.env.A)'"}}"#;
+        let (_dir, work) = work(
+            "FROM node\nENV A=1\nWORKDIR /app/web\nCOPY package.json .\nRUN npm run build\nCMD a.js\n",
+            &[("package.json", script)],
+        );
+        assert_eq!(fs::read_to_string(work.root.join("app/web/built")).unwrap(), "1");
+    }
+
+    #[test]
     fn commands_come_down_to_node() {
         let files = [("package.json", r#"{"scripts":{"start":"node a.js --fast"}}"#)];
         let run = |line: &str| {

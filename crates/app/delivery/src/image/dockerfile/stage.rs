@@ -35,8 +35,9 @@ pub(super) struct Work {
 impl Work {
     /// The working directory on this host. None of its parts is a symbolic link.
     fn directory(&self) -> Result<PathBuf, ImageError> {
-        let inside = below(&self.root, &format!("{}/.", self.workdir))?;
-        Ok(inside.parent().map_or(inside.clone(), Path::to_owned))
+        // Looked at as a place for something else, so that its last part may be no link either.
+        below(&self.root, &format!("{}/_", self.workdir))?;
+        below(&self.root, &self.workdir)
     }
 
     pub(super) fn new(root: PathBuf, base: NodeBase) -> Self {
